@@ -1,0 +1,99 @@
+# The verbs of this project. They need GNU make, and Python 3.11 or newer with venv; the rest is
+# installed into .venv, pinned by hash. Paths are relative, so the folder's own may hold spaces.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+IN_BACKEND := cd backend && ../$(PYTHON)
+COMPILE := $(IN_BACKEND) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+# How many processes share the tests.
+JOBS ?= auto
+# Handed to the program behind the verb: make test ARGS="-k tour -x"
+ARGS ?=
+
+# A venv that does not start (its Python was removed) counts as not installed.
+ifeq ($(shell $(PYTHON) -c 'print("starts")' 2>/dev/null),)
+.PHONY: $(INSTALLED)
+endif
+
+.PHONY: help
+help: ## List these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: $(INSTALLED) ## Start the whole product on this machine (PORT=4999)
+	@exec $(PYTHON) scripts/run.py $(ARGS)
+
+.PHONY: tour
+tour: $(INSTALLED) ## Do the main job over HTTP against `make run`
+	@$(PYTHON) scripts/tour.py $(ARGS)
+
+.PHONY: test
+test: $(INSTALLED) ## Run the tests in parallel (ARGS="-k name -x")
+	@$(IN_BACKEND) -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: coverage
+coverage: $(INSTALLED) ## Run the tests and report the lines they miss
+	@$(IN_BACKEND) -m pytest -n $(JOBS) --cov --cov-report=term-missing $(ARGS)
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style, types and the contracts between packages
+	@$(IN_BACKEND) -m ruff check . ../scripts ../bench
+	@$(IN_BACKEND) -m ruff format --check . ../scripts ../bench
+	@$(IN_BACKEND) -m mypy
+	@$(IN_BACKEND) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code, mend what can be mended
+	@$(IN_BACKEND) -m ruff check --fix-only -q . ../scripts ../bench
+	@$(IN_BACKEND) -m ruff format . ../scripts ../bench
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure (bench/)
+	@$(PYTHON) bench/run.py $(ARGS)
+
+.PHONY: lock
+lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches; the data in .data stay
+	@rm -rf .venv backend/.{mypy,ruff,pytest,import_linter}_cache .{mypy,ruff,pytest}_cache
+	@rm -rf backend/.coverage* backend/htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is the last thing written and the first removed, so that an interrupted installation
+# begins anew, from an empty folder. A changed lock is installed over what is there.
+$(INSTALLED): backend/requirements-dev.lock
+	@set -eu -o pipefail; \
+	python=; \
+	for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			python=$$candidate; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Tenantry needs Python 3.11 or newer, and found $$(python3 --version 2>/dev/null || echo none)." >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "$$python has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	if ! { [ -e $@ ] && $(PYTHON) -m pip --version >/dev/null 2>&1; }; then \
+		echo "Creating .venv with $$("$$python" --version)"; \
+		rm -f $@; \
+		"$$python" -m venv --clear .venv; \
+	fi; \
+	rm -f $@; \
+	echo "Installing what backend/requirements-dev.lock pins (a minute or two, once)"; \
+	$(PYTHON) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+		--require-hashes -r $< \
+		| awk 'BEGIN { "grep -c == $<" | getline all } \
+			/^Collecting / { printf "  %d of %d: %s\n", ++n, all, $$2; fflush() } \
+			/^Installing / { print "  Unpacking"; fflush() }'; \
+	touch $@

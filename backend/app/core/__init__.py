@@ -1,0 +1,1 @@
+"""How it runs: the edge, the main database, time, ids, errors. Knows no domain."""

@@ -1,0 +1,188 @@
+"""The edge: what every route shares, stated once beside the route.
+
+``@endpoint`` answers, in this order: who is it, may they, what do they send, which transaction;
+then it calls the view and writes its result. The answers come from an `Edge` that the factory
+provides, so this module knows no domain.
+"""
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, Literal, Protocol, cast
+from uuid import UUID
+
+from flask import Response, current_app, request
+from marshmallow import Schema, ValidationError, fields
+from sqlalchemy.orm import Session
+
+from app.core import payloads
+from app.core.caller import Caller
+from app.core.errors import Forbidden, Unprocessable
+from app.core.logs import log_context
+
+Plane = Literal["main", "tenant"]
+# Opens one transaction on a plane, in the caller's name.
+OpenPlane = Callable[[Plane], AbstractContextManager[Session]]
+
+# The two policies that are not permissions.
+PUBLIC: Final = "public"
+SIGNED_IN: Final = "signed_in"
+
+
+class Edge(Protocol):
+    """What the factory wires into the edge."""
+
+    def identify(
+        self, authorization: str | None, tenant_id: UUID | None, *, any_state: bool
+    ) -> Caller:
+        """The caller behind an Authorization header.
+
+        Raises:
+            Unauthenticated: no live session behind it.
+            NotFound: the caller is no member of the tenant.
+            Forbidden, Unavailable: the tenant's state bars it, unless ``any_state``.
+        """
+        ...
+
+    def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Session]:
+        """One transaction on the plane, in the caller's name."""
+        ...
+
+
+class Health(Schema):
+    status = fields.String(required=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What a route states of itself: its policy, its schemas, its transaction."""
+
+    allow: str
+    transaction: Plane | None
+    any_state: bool
+    body: type[Schema] | None
+    query: type[Schema] | None
+    returns: type[Schema] | None
+    status: int
+    errors: tuple[int, ...]
+
+
+def endpoint(
+    *,
+    allow: str,
+    transaction: Plane | None,
+    any_state: bool = False,
+    body: type[Schema] | None = None,
+    query: type[Schema] | None = None,
+    returns: type[Schema] | None = None,
+    status: int = 200,
+    errors: tuple[int, ...] = (),
+) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
+    """Makes a view of a function that asks by name for what it needs.
+
+    The function may take ``session``, ``caller``, ``body``, ``query``, ``open_session`` and the
+    parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission, ``resource:action``.
+    ``transaction=None`` is for work with several short transactions: the function gets
+    ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer for a tenant
+    that is suspended or has no database yet.
+    """
+    stated = Endpoint(
+        allow=allow,
+        transaction=transaction,
+        any_state=any_state,
+        body=body,
+        query=query,
+        returns=returns,
+        status=status,
+        errors=errors,
+    )
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
+        wanted = frozenset(inspect.signature(view).parameters)
+
+        @wraps(view)
+        def wrapper(**path: Any) -> Response:
+            caller = _admit(stated, path.get("tenant_id"))
+            with log_context(**_who(caller)):
+                given = {"caller": caller, **path, **_payloads(stated)}
+                return _call(stated, view, given, wanted)
+
+        wrapper.endpoint = stated  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def stated_endpoint(view: Callable[..., Any]) -> Endpoint | None:
+    """What ``@endpoint`` recorded on a view, or None for a view without it."""
+    return cast("Endpoint | None", getattr(view, "endpoint", None))
+
+
+def current_edge() -> Edge:
+    return cast("Edge", current_app.extensions["edge"])
+
+
+def _admit(stated: Endpoint, tenant_id: UUID | None) -> Caller | None:
+    if stated.allow == PUBLIC:
+        return None
+    caller = current_edge().identify(
+        request.headers.get("Authorization"), tenant_id, any_state=stated.any_state
+    )
+    if stated.allow != SIGNED_IN and not caller.allows(stated.allow):
+        raise Forbidden(f"This needs the permission {stated.allow}.")
+    return caller
+
+
+def _who(caller: Caller | None) -> dict[str, object]:
+    if caller is None:
+        return {}
+    who: dict[str, object] = {"user": caller.user_id}
+    return who if caller.tenant_id is None else who | {"tenant": caller.tenant_id}
+
+
+def _payloads(stated: Endpoint) -> dict[str, object]:
+    loaded: dict[str, object] = {}
+    if stated.query is not None:
+        loaded["query"] = _load(stated.query, payloads.query_arguments())
+    if stated.body is not None:
+        loaded["body"] = _load(stated.body, payloads.json_body())
+    return loaded
+
+
+def _load(schema: type[Schema], payload: object) -> object:
+    try:
+        return schema().load(cast("Any", payload))
+    except ValidationError as error:
+        raise Unprocessable(
+            "Some fields are not acceptable; see errors.",
+            errors=cast("dict[str, object]", error.normalized_messages()),
+        ) from None
+
+
+def _call(
+    stated: Endpoint,
+    view: Callable[..., Any],
+    given: dict[str, Any],
+    wanted: frozenset[str],
+) -> Response:
+    edge, caller = current_edge(), given["caller"]
+    if stated.transaction is None:
+        given["open_session"] = lambda plane: edge.open_session(plane, caller)
+        opened: AbstractContextManager[Session | None] = nullcontext()
+    else:
+        opened = edge.open_session(stated.transaction, caller)
+    with opened as session:
+        given["session"] = session
+        result = view(**{name: value for name, value in given.items() if name in wanted})
+        # Dumped inside the transaction: a row's attributes may still be read.
+        return _answer(stated, result)
+
+
+def _answer(stated: Endpoint, result: object) -> Response:
+    if isinstance(result, Response):
+        return result
+    if stated.returns is None:
+        return Response(status=stated.status, mimetype="application/json")
+    return payloads.json_response(stated.returns().dump(result), status=stated.status)

@@ -1,0 +1,16 @@
+"""Ids and random tokens."""
+
+import secrets
+from uuid import UUID
+
+from uuid_utils import compat
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562, section 5.7): ids sort by the time they were made."""
+    return compat.uuid7()
+
+
+def new_token() -> str:
+    """256 random bits, safe in a URL."""
+    return secrets.token_urlsafe(32)

@@ -1,0 +1,47 @@
+"""Finds connections that died while they lay idle, without a round trip for each checkout."""
+
+import select
+import time
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
+
+PING_AFTER_IDLE_SECONDS = 30.0
+
+
+def watch(engine: Engine) -> None:
+    """At checkout, look at the socket; ping only where it has something to say or was idle long.
+
+    A server that ends a connection sends a message and FIN, so its socket is readable. What a
+    firewall drops in silence is found by the ping.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _remember(_connection: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _check(connection: Any, record: Any, _proxy: Any) -> None:
+        idle_since = record.info.get("idle_since")
+        if idle_since is None:
+            return
+        long_idle = time.monotonic() - idle_since > PING_AFTER_IDLE_SECONDS
+        if (long_idle or _readable(connection)) and not _answers(engine, connection):
+            raise DisconnectionError("the server closed this connection")
+
+
+def _readable(connection: Any) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN | select.POLLHUP)
+        return bool(poll.poll(0))
+    except Exception:  # noqa: BLE001  # a closed connection has no descriptor: the ping decides
+        return True
+
+
+def _answers(engine: Engine, connection: Any) -> bool:
+    try:
+        return bool(engine.dialect.do_ping(connection))
+    except engine.dialect.loaded_dbapi.Error:
+        return False

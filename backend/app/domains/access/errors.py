@@ -1,0 +1,14 @@
+"""Why a member cannot enter a tenant just now."""
+
+from app.core.errors import Forbidden, Unavailable
+
+
+class TenantSuspended(Forbidden):
+    code = "tenant_suspended"
+
+
+class TenantNotReady(Unavailable):
+    """It is being made, or its schema is not one that this code can serve."""
+
+    code = "tenant_not_ready"
+    retry_after = 5

@@ -1,0 +1,62 @@
+"""Turns a token's claims into a `Caller`, or refuses. Nothing here is cached."""
+
+from uuid import UUID
+
+from app.core.caller import Caller
+from app.core.db import main_reads
+from app.core.errors import NotFound, Unauthenticated
+from app.core.tokens import AccessClaims
+from app.domains.access import policy, queries
+from app.domains.access.errors import TenantNotReady, TenantSuspended
+from app.domains.access.queries import Access
+from app.tenancy import migrations
+from app.tenancy.locations import TenantLocation
+
+
+def identify(claims: AccessClaims, *, tenant_id: UUID | None, any_state: bool) -> Caller:
+    """The caller, as the main database sees it at this moment.
+
+    Raises:
+        Unauthenticated: the session is not live.
+        NotFound: not a member; the same as for a tenant that does not exist.
+        TenantSuspended, TenantNotReady: the tenant's state bars it, unless ``any_state``.
+    """
+    with main_reads() as connection:
+        access = queries.resolve_access(
+            connection, session_id=claims.session_id, tenant_id=tenant_id
+        )
+    if access is None or access.user_id != claims.user_id:
+        raise Unauthenticated("This session has ended; sign in again.")
+    if tenant_id is not None:
+        if access.tenant_id is None or access.role is None:
+            raise NotFound("There is no such tenant.")
+        if not any_state:
+            _require_ready(access)
+    return Caller(
+        user_id=access.user_id,
+        session_id=access.session_id,
+        tenant_id=access.tenant_id,
+        role=access.role,
+        permissions=policy.PERMISSIONS.get(access.role or "", frozenset()),
+        location=_location(access),
+    )
+
+
+def _require_ready(access: Access) -> None:
+    if access.tenant_state == "suspended":
+        raise TenantSuspended("This tenant is suspended; its owner can tell you why.")
+    if access.tenant_state != "active":
+        raise TenantNotReady(f"This tenant is {access.tenant_state}.")
+    if access.schema_revision not in migrations.supported():
+        raise TenantNotReady("This tenant's database is being brought up to date.")
+
+
+def _location(access: Access) -> TenantLocation | None:
+    if not (access.tenant_id and access.server and access.database and access.sealed_credentials):
+        return None
+    return TenantLocation(
+        tenant_id=access.tenant_id,
+        server=access.server,
+        database=access.database,
+        sealed_credentials=access.sealed_credentials,
+    )

@@ -1,0 +1,52 @@
+"""Tables of the tenant plane about documents."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.core.stamps import Identified
+from app.tenancy.models import TenantModel
+
+
+class FileState(StrEnum):
+    PENDING = "pending"
+    AVAILABLE = "available"
+    DELETING = "deleting"
+
+
+class File(Identified, TenantModel):
+    """A stored object. Its row is written before its bytes and outlives them.
+
+    ``digest`` ("sha256:…") is the identity of the content; ``md5`` is kept for its users only.
+    """
+
+    __tablename__ = "files"
+
+    key: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text, default=FileState.PENDING)
+    digest: Mapped[str | None] = mapped_column(Text)
+    md5: Mapped[str | None] = mapped_column(Text)
+    size: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Document(Identified, TenantModel):
+    """A name that somebody gave to a file. Several documents may share one file."""
+
+    __tablename__ = "documents"
+
+    file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id"))
+    name: Mapped[str] = mapped_column(Text)
+    content_type: Mapped[str] = mapped_column(Text)
+    owner_id: Mapped[UUID]
+
+    file: Mapped[File] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def size(self) -> int | None:
+        return self.file.size
+
+    @property
+    def digest(self) -> str | None:
+        return self.file.digest

@@ -1,0 +1,148 @@
+"""Documents over HTTP."""
+
+import re
+import unicodedata
+from datetime import timedelta
+from functools import partial
+from typing import Any, BinaryIO, Final, cast
+from urllib.parse import quote
+from uuid import UUID
+
+from flask import Blueprint, Response, current_app, request
+from werkzeug.wsgi import wrap_file
+
+from app.core import clock
+from app.core.caller import Caller
+from app.core.http import PUBLIC, OpenPlane, endpoint
+from app.core.multipart import incoming_file
+from app.core.pages import Page, PageQuery, current_cursors
+from app.domains.documents import schemas, service
+from app.domains.documents.models import Document
+from app.integrations.storage import DiskStorage, LinkInvalid, current_storage
+from app.tenancy.sessions import TenantSession
+
+blueprint: Final = Blueprint("documents", __name__)
+
+_DOCUMENTS: Final = "/api/tenants/<uuid:tenant_id>/documents"
+_ONE: Final = _DOCUMENTS + "/<uuid:document_id>"
+
+
+@blueprint.post(_DOCUMENTS)
+@endpoint(
+    allow="documents:create",
+    transaction=None,
+    returns=schemas.Document,
+    status=201,
+    errors=(400, 401, 403, 404, 413, 415, 422, 503, 507),
+)
+def upload_document(caller: Caller, open_session: OpenPlane) -> Document:
+    """Upload a file as multipart/form-data, in the part named ``file``."""
+    file = incoming_file(limit=current_app.config["MAX_UPLOAD_BYTES"])
+    return service.upload_document(
+        cast("service.OpenSession", partial(open_session, "tenant")),
+        current_storage(),
+        caller=caller,
+        name=file.name,
+        content_type=file.content_type,
+        chunks=file,
+    )
+
+
+@blueprint.get(_DOCUMENTS)
+@endpoint(
+    allow="documents:read",
+    transaction="tenant",
+    query=PageQuery,
+    returns=schemas.DocumentPage,
+    errors=(401, 403, 404, 422, 503),
+)
+def list_documents(session: TenantSession, query: dict[str, Any]) -> Page[Document]:
+    """The tenant's documents, newest first."""
+    return service.list_documents(session, cursors=current_cursors(), **query)
+
+
+@blueprint.get(_ONE)
+@endpoint(
+    allow="documents:read",
+    transaction="tenant",
+    returns=schemas.Document,
+    errors=(401, 403, 404, 503),
+)
+def get_document(session: TenantSession, document_id: UUID) -> Document:
+    """One document's properties."""
+    return service.get_document(session, document_id=document_id)
+
+
+@blueprint.delete(_ONE)
+@endpoint(allow="documents:delete", transaction="tenant", status=204, errors=(401, 403, 404, 503))
+def delete_document(session: TenantSession, caller: Caller, document_id: UUID) -> None:
+    """Delete a document."""
+    service.delete_document(session, caller=caller, document_id=document_id)
+
+
+@blueprint.get(_ONE + "/download")
+@endpoint(allow="documents:read", transaction="tenant", errors=(401, 403, 404, 416, 503))
+def download_document(session: TenantSession, document_id: UUID) -> Response:
+    """The document's bytes; Range and If-None-Match are honoured."""
+    document, file = service.open_document(session, current_storage(), document_id=document_id)
+    return _file_response(
+        file, document.name, document.content_type, document.size, document.digest
+    )
+
+
+@blueprint.get(_ONE + "/download-url")
+@endpoint(
+    allow="documents:read",
+    transaction="tenant",
+    query=schemas.LinkQuery,
+    returns=schemas.SignedLink,
+    errors=(401, 403, 404, 422, 503),
+)
+def create_link(
+    session: TenantSession, document_id: UUID, query: dict[str, int]
+) -> dict[str, object]:
+    """A signed link that opens the bytes for anybody who has it, until it expires."""
+    expires_in = query["expires_in"]
+    url = service.create_link(
+        session, current_storage(), document_id=document_id, expires_in=expires_in
+    )
+    return {"url": url, "expires_at": clock.now() + timedelta(seconds=expires_in)}
+
+
+@blueprint.get("/api/links/<token>")
+@endpoint(allow=PUBLIC, transaction=None, errors=(404, 416, 503))
+def follow_link(token: str) -> Response:
+    """The bytes behind a signed link of the disk store; no token is needed."""
+    storage = current_storage()
+    if not isinstance(storage, DiskStorage):
+        raise LinkInvalid("Links are served by the file store itself.")
+    link = storage.redeem(token)
+    return _file_response(storage.open(link.key), link.name, link.content_type)
+
+
+def _file_response(
+    file: BinaryIO,
+    name: str,
+    content_type: str,
+    size: int | None = None,
+    digest: str | None = None,
+) -> Response:
+    """The bytes as an attachment: nothing that a user uploaded is shown as a page of ours."""
+    response = Response(wrap_file(request.environ, file), direct_passthrough=True)
+    response.headers["Content-Type"] = content_type
+    response.headers["Content-Disposition"] = _attachment(name)
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    if digest is not None:
+        response.set_etag(digest.removeprefix("sha256:"))
+    if size is None:
+        size = file.seek(0, 2)
+        file.seek(0)
+    response.content_length = size
+    return response.make_conditional(request, accept_ranges=True, complete_length=size)
+
+
+def _attachment(name: str) -> str:
+    """RFC 6266: the name in ASCII for old clients, and exactly (RFC 8187) for all others."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r'["\\%]', "_", plain)
+    return f"attachment; filename=\"{plain or 'file'}\"; filename*=UTF-8''{quote(name, safe='')}"

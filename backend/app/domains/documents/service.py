@@ -1,0 +1,182 @@
+"""The verbs of documents.
+
+An upload is two short transactions with the streaming between them: the row is reserved before
+the first byte and becomes available once the store has counted and hashed them all.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import BinaryIO, Final
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from app.core import clock, ids
+from app.core.caller import Caller
+from app.core.pages import Cursors, Page, page_of
+from app.core.tasks import enqueue_after_commit
+from app.domains.documents import policy, queries
+from app.domains.documents.errors import BadName, DocumentNotFound, NotYourDocument
+from app.domains.documents.models import Document, File, FileState
+from app.integrations.storage import Link, Storage, StoredObject
+from app.tenancy.sessions import TenantSession
+
+OpenSession = Callable[[], AbstractContextManager[TenantSession]]
+
+_LONGEST_NAME: Final = 255
+_MEDIA_TYPE: Final = re.compile(
+    r"^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\Z"
+)
+# An upload that has not finished by then will not.
+_ABANDONED_AFTER: Final = timedelta(hours=24)
+
+
+def upload_document(
+    open_session: OpenSession,
+    storage: Storage,
+    *,
+    caller: Caller,
+    name: str,
+    content_type: str,
+    chunks: Iterable[bytes],
+) -> Document:
+    """Stores the bytes and names them. The same bytes are stored once in a tenant.
+
+    Raises:
+        BadName: the name is empty, too long, or holds control characters.
+        StorageFull, StorageUnavailable: nothing is kept but a pending row for the sweeper.
+    """
+    name = _checked_name(name)
+    with open_session() as session:
+        file = File(id=ids.new_id(), key=_new_key(session.location.database))
+        session.add(file)
+    stored = storage.put(file.key, chunks)
+    with open_session() as session:
+        document = Document(
+            id=ids.new_id(),
+            name=name,
+            content_type=_checked_type(content_type),
+            owner_id=caller.user_id,
+        )
+        document.file = _complete(session, file.id, stored)
+        session.add(document)
+    return document
+
+
+def list_documents(
+    session: TenantSession, *, cursors: Cursors, cursor: str | None, limit: int
+) -> Page[Document]:
+    after = None if cursor is None else cursors.load(cursor)
+    rows = queries.documents(session, after=after, limit=limit + 1)
+    return page_of(rows, limit=limit, cursors=cursors, id_of=lambda row: row.id)
+
+
+def get_document(session: TenantSession, *, document_id: UUID) -> Document:
+    document = queries.document(session, document_id)
+    if document is None:
+        raise DocumentNotFound("There is no such document.")
+    return document
+
+
+def open_document(
+    session: TenantSession, storage: Storage, *, document_id: UUID
+) -> tuple[Document, BinaryIO]:
+    document = get_document(session, document_id=document_id)
+    return document, storage.open(document.file.key)
+
+
+def create_link(
+    session: TenantSession, storage: Storage, *, document_id: UUID, expires_in: int
+) -> str:
+    """An address that opens the document's bytes for anybody, for ``expires_in`` seconds."""
+    document = get_document(session, document_id=document_id)
+    link = Link(document.file.key, document.name, document.content_type)
+    return storage.sign(link, expires_in=expires_in)
+
+
+def delete_document(session: TenantSession, *, caller: Caller, document_id: UUID) -> None:
+    """Deletes the document; the file's bytes follow when no other document names them.
+
+    Raises:
+        NotYourDocument: it is another person's, and the caller manages only his or her own.
+    """
+    document = get_document(session, document_id=document_id)
+    if not policy.may_delete(caller, document):
+        raise NotYourDocument("You may delete only documents of your own.")
+    file = queries.file_for_change(session, document.file_id)
+    session.delete(document)
+    session.flush()  # the next question is about what is left
+    if file is not None and not queries.is_referred_to(session, file.id):
+        file.state = FileState.DELETING
+        enqueue_after_commit(session, "documents.erase_file", file_id=str(file.id))
+
+
+def erase_file(session: TenantSession, storage: Storage, *, file_id: UUID) -> bool:
+    """Deletes the bytes and then the row of a file that nothing refers to; True if it did.
+
+    Looks again under a lock: a crash at any point leaves bytes too many, never too few.
+    """
+    file = queries.file_for_change(session, file_id)
+    if (
+        file is None
+        or file.state == FileState.AVAILABLE
+        or queries.is_referred_to(session, file_id)
+    ):
+        return False
+    storage.delete(file.key)
+    session.delete(file)
+    return True
+
+
+def sweep_files(session: TenantSession, storage: Storage) -> int:
+    """Erases what failed uploads and lost jobs left behind; returns how many files."""
+    abandoned = queries.abandoned_files(session, before=clock.now() - _ABANDONED_AFTER)
+    return sum(erase_file(session, storage, file_id=file_id) for file_id in abandoned)
+
+
+def _complete(session: TenantSession, file_id: UUID, stored: StoredObject) -> File:
+    """The available file of this content: the one just stored, or the one that was there first."""
+    file = queries.file_for_change(session, file_id)
+    if file is None:  # swept: the upload took longer than a day
+        raise DocumentNotFound("This upload took too long; send the file again.")
+    file.digest, file.md5, file.size = f"sha256:{stored.sha256}", stored.md5, stored.size
+    for _ in range(3):
+        first = queries.available_file(session, file.digest)
+        if first is not None:
+            file.state = FileState.DELETING
+            enqueue_after_commit(session, "documents.erase_file", file_id=str(file.id))
+            return first
+        try:
+            with session.begin_nested():
+                file.state = FileState.AVAILABLE
+        except IntegrityError:  # another upload of the same bytes was a moment faster
+            session.refresh(file)
+            continue
+        return file
+    raise DocumentNotFound("The same file is being deleted at this moment; send it again.")
+
+
+def _checked_name(name: str) -> str:
+    """The last part of whatever path a client sent, to be shown and never to be opened."""
+    plain = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
+    if not plain or len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
+        message = f"A file's name has 1 to {_LONGEST_NAME} bytes."
+        raise BadName(message, errors={"file": [message]})
+    if not plain.isprintable():
+        message = "A file's name holds no control characters."
+        raise BadName(message, errors={"file": [message]})
+    return plain
+
+
+def _checked_type(content_type: str) -> str:
+    """The media type (RFC 6838) without parameters; what is none becomes plain bytes."""
+    plain = content_type.partition(";")[0].strip().lower()
+    return plain if _MEDIA_TYPE.match(plain) else "application/octet-stream"
+
+
+def _new_key(database: str) -> str:
+    """Sharded by the random end of the id: the content is not known before it arrived."""
+    file_id = ids.new_id().hex
+    return f"tenants/{database}/files/{file_id[-4:-2]}/{file_id[-2:]}/{file_id}"

@@ -1,0 +1,1 @@
+"""People, their passwords, their sessions, and the keys that sign their tokens."""

@@ -1,0 +1,35 @@
+"""Reads of people, sessions and keys."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from app.core.db import MainSession
+from app.domains.identity.models import RefreshToken, SigningKeyRow, User, UserSession
+
+
+def user_by_email(session: MainSession, email: str) -> User | None:
+    return session.scalar(select(User).where(User.email == email.lower()))
+
+
+def user(session: MainSession, user_id: UUID) -> User | None:
+    return session.get(User, user_id)
+
+
+def live_session(session: MainSession, session_id: UUID) -> UserSession | None:
+    """The session if it is neither revoked nor expired and its user is active."""
+    return session.scalar(
+        select(UserSession)
+        .join(User, User.id == UserSession.user_id)
+        .where(UserSession.id == session_id, UserSession.revoked_at.is_(None), User.active)
+        .where(UserSession.expires_at > func.now())
+    )
+
+
+def refresh_token(session: MainSession, token_hash: bytes) -> RefreshToken | None:
+    return session.get(RefreshToken, token_hash)
+
+
+def signing_keys(session: MainSession) -> Sequence[SigningKeyRow]:
+    return session.scalars(select(SigningKeyRow)).all()

@@ -1,0 +1,1 @@
+"""The verbs of identity, a family in each module."""

@@ -1,0 +1,150 @@
+"""Verbs about sessions: signing in, refreshing, signing out.
+
+Refresh tokens rotate (RFC 9700, section 4.14.2): each is used once. Its successor is derived from
+it with a key of ours, so that the loser of two parallel uses can be given the same one, and
+nothing that opens a session is stored.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from app.core import clock, ids
+from app.core.db import MainSession, record_despite
+from app.domains.identity import queries
+from app.domains.identity.errors import RefreshRefused, WrongCredentials
+from app.domains.identity.models import RefreshToken, User, UserSession
+from app.domains.identity.service.passwords import Passwords
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session and the refresh token that continues it."""
+
+    session_id: UUID
+    user_id: UUID
+    refresh_token: str
+
+
+def log_in(
+    session: MainSession,
+    passwords: Passwords,
+    settings: Settings,
+    *,
+    email: str,
+    password: str,
+    address: str | None,
+    user_agent: str | None,
+) -> Opened:
+    """A new session for the owner of the password.
+
+    Raises:
+        WrongCredentials: unknown, inactive, or the wrong password; nobody can tell which.
+    """
+    user = queries.user_by_email(session, email)
+    matches = passwords.matches(user.password_hash if user else None, password)
+    if user is None or not matches or not user.active:
+        raise WrongCredentials("The e-mail address or the password is wrong.")
+    if user.password_hash is not None and passwords.outdated(user.password_hash):
+        user.password_hash = passwords.hash(password)
+    return open_session(
+        session, settings, user=user, method="password", address=address, user_agent=user_agent
+    )
+
+
+def open_session(
+    session: MainSession,
+    settings: Settings,
+    *,
+    user: User,
+    method: str,
+    address: str | None,
+    user_agent: str | None,
+) -> Opened:
+    opened = UserSession(
+        id=ids.new_id(),
+        user_id=user.id,
+        method=method,
+        address=address,
+        user_agent=user_agent,
+        expires_at=clock.now() + timedelta(seconds=settings.session_seconds),
+    )
+    session.add(opened)
+    session.flush()  # the token's row refers to this one
+    token = ids.new_token()
+    session.add(RefreshToken(token_hash=_hash(token), session_id=opened.id))
+    return Opened(opened.id, user.id, token)
+
+
+def refresh(session: MainSession, settings: Settings, *, token: str) -> Opened:
+    """Exchanges a refresh token for its successor.
+
+    Of parallel uses one wins; the others get the same successor for REFRESH_GRACE_SECONDS. Later
+    use is a replay: it ends the session.
+
+    Raises:
+        RefreshRefused: unknown, expired, revoked, or replayed.
+    """
+    token_hash, now = _hash(token), clock.now()
+    session_id = session.scalar(
+        update(RefreshToken)
+        .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
+        .values(used_at=now)
+        .returning(RefreshToken.session_id)
+    )
+    successor = _successor(settings, token)
+    if session_id is None:
+        session_id = _repeated(session, settings, token_hash)
+    else:
+        session.add(RefreshToken(token_hash=_hash(successor), session_id=session_id))
+    live = queries.live_session(session, session_id)
+    if live is None:
+        raise RefreshRefused("This session has ended; sign in again.")
+    live.last_used_at = now
+    return Opened(live.id, live.user_id, successor)
+
+
+def _repeated(session: MainSession, settings: Settings, token_hash: bytes) -> UUID:
+    """The session of a token that was used before, within the grace period."""
+    row = queries.refresh_token(session, token_hash)
+    if row is None or row.used_at is None:
+        raise RefreshRefused("This refresh token is not known; sign in again.")
+    if clock.now() - row.used_at > timedelta(seconds=settings.refresh_grace_seconds):
+        replayed = row.session_id
+
+        def end_it(own: Session) -> None:
+            _revoke(own, replayed)
+
+        raise record_despite(
+            RefreshRefused("This refresh token was used before; the session was ended."), end_it
+        )
+    return row.session_id
+
+
+def log_out(session: MainSession, *, session_id: UUID) -> None:
+    """Ends the session; every process refuses its tokens from the next request on."""
+    _revoke(session, session_id)
+
+
+def _revoke(session: Session, session_id: UUID) -> None:
+    session.execute(
+        update(UserSession)
+        .where(UserSession.id == session_id, UserSession.revoked_at.is_(None))
+        .values(revoked_at=clock.now())
+    )
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _successor(settings: Settings, token: str) -> str:
+    key = f"refresh/{settings.secret_key.get_secret_value()}".encode()
+    return urlsafe_b64encode(hmac.digest(key, token.encode(), "sha256")).rstrip(b"=").decode()

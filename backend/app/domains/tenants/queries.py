@@ -1,0 +1,96 @@
+"""Reads of tenants, members and the ledger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+
+from app.core.db import MainSession
+from app.domains.tenants.models import Tenant, TenantDatabase, TenantState, UserTenantAssociation
+from app.tenancy.locations import TenantLocation
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A tenant as one of its members sees it."""
+
+    id: UUID
+    slug: str
+    name: str
+    state: str
+    role: str
+    failure: str | None
+    created_at: datetime
+
+
+def _memberships(user_id: UUID) -> Select[Any]:
+    return (
+        select(
+            Tenant.id,
+            Tenant.slug,
+            Tenant.name,
+            Tenant.state,
+            UserTenantAssociation.role,
+            Tenant.failure,
+            Tenant.created_at,
+        )
+        .join(UserTenantAssociation, UserTenantAssociation.tenant_id == Tenant.id)
+        .where(UserTenantAssociation.user_id == user_id, Tenant.state != TenantState.DELETED)
+    )
+
+
+def memberships(
+    session: MainSession, *, user_id: UUID, after: UUID | None, limit: int
+) -> Sequence[Membership]:
+    """The user's tenants in the order of their making, at most ``limit``, after the id given."""
+    statement = _memberships(user_id).order_by(Tenant.id).limit(limit)
+    if after is not None:
+        statement = statement.where(Tenant.id > after)
+    return [Membership(*row) for row in session.execute(statement)]
+
+
+def membership(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> Membership | None:
+    row = session.execute(_memberships(user_id).where(Tenant.id == tenant_id)).one_or_none()
+    return None if row is None else Membership(*row)
+
+
+def tenant_for_change(session: MainSession, tenant_id: UUID) -> Tenant | None:
+    """The tenant, locked until the transaction ends: its state changes one step at a time."""
+    return session.get(Tenant, tenant_id, with_for_update=True)
+
+
+def tenant_by_slug(session: MainSession, slug: str) -> Tenant | None:
+    return session.scalar(
+        select(Tenant).where(Tenant.slug == slug, Tenant.state != TenantState.DELETED)
+    )
+
+
+def database(session: MainSession, tenant_id: UUID) -> TenantDatabase | None:
+    return session.get(TenantDatabase, tenant_id)
+
+
+def location(session: MainSession, tenant_id: UUID) -> TenantLocation | None:
+    row = database(session, tenant_id)
+    return None if row is None else location_of(row)
+
+
+def location_of(row: TenantDatabase) -> TenantLocation:
+    return TenantLocation(
+        tenant_id=row.tenant_id,
+        server=row.server,
+        database=row.database,
+        sealed_credentials=row.sealed_credentials,
+    )
+
+
+def ledger(session: MainSession) -> Sequence[tuple[str, str, UUID]]:
+    """Each database of the ledger: its name, its tenant's state, its tenant's id."""
+    rows = session.execute(
+        select(TenantDatabase.database, Tenant.state, Tenant.id).join(
+            Tenant, Tenant.id == TenantDatabase.tenant_id
+        )
+    )
+    return [(name, state, tenant_id) for name, state, tenant_id in rows]

@@ -1,0 +1,1 @@
+"""The verbs of tenants, a family in each module."""

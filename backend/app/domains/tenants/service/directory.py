@@ -1,0 +1,61 @@
+"""Which tenants there are, for whom, and where their data lies."""
+
+from uuid import UUID
+
+from app.core.db import MainSession, main_session
+from app.core.errors import NotFound
+from app.core.pages import Cursors, Page, page_of
+from app.domains.tenants import queries
+from app.domains.tenants.models import Tenant, UserTenantAssociation
+from app.domains.tenants.queries import Membership
+from app.tenancy.locations import TenantLocation
+from app.tenancy.names import tenant_id_of
+
+
+def memberships(
+    session: MainSession, *, user_id: UUID, cursors: Cursors, cursor: str | None, limit: int
+) -> Page[Membership]:
+    after = None if cursor is None else cursors.load(cursor)
+    rows = queries.memberships(session, user_id=user_id, after=after, limit=limit + 1)
+    return page_of(rows, limit=limit, cursors=cursors, id_of=lambda row: row.id)
+
+
+def membership(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> Membership:
+    found = queries.membership(session, user_id=user_id, tenant_id=tenant_id)
+    if found is None:
+        raise NotFound("There is no such tenant.")
+    return found
+
+
+def membership_now(*, user_id: UUID, tenant_id: UUID) -> Membership:
+    """`membership` in a transaction of its own, for work that spans several."""
+    with main_session(user_id=user_id, tenant_id=tenant_id) as session:
+        return membership(session, user_id=user_id, tenant_id=tenant_id)
+
+
+def find_by_slug(session: MainSession, slug: str) -> Tenant | None:
+    return queries.tenant_by_slug(session, slug)
+
+
+def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: str) -> None:
+    """Makes the user a member; a member keeps the role that he or she has."""
+    if session.get(UserTenantAssociation, (user_id, tenant_id)) is None:
+        session.add(UserTenantAssociation(user_id=user_id, tenant_id=tenant_id, role=role))
+
+
+class TenantRegistry:
+    """`app.tenancy.locations.Registry` over the ledger in the main database."""
+
+    def locate(self, database: str) -> TenantLocation:
+        try:
+            tenant_id = tenant_id_of(database)
+        except ValueError:
+            raise NotFound("There is no such tenant database.") from None
+        return self.locate_tenant(tenant_id)
+
+    def locate_tenant(self, tenant_id: UUID) -> TenantLocation:
+        with main_session(tenant_id=tenant_id) as session:
+            location = queries.location(session, tenant_id)
+        if location is None:
+            raise NotFound("There is no such tenant database.")
+        return location

@@ -1,0 +1,134 @@
+"""The wiring, read top to bottom in a minute; nothing imports it but the processes."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from app.core import db, http, pages, problems, tasks, tokens
+from app.core.caller import Caller
+from app.core.http import PUBLIC, Plane, endpoint
+from app.core.secrets import FernetBox
+from app.domains.access import service as access
+from app.domains.documents import models as document_models
+from app.domains.documents import routes as documents
+from app.domains.documents import tasks as document_tasks
+from app.domains.identity import models as identity_models
+from app.domains.identity import routes as identity
+from app.domains.identity.service.keys import DatabaseKeyRing
+from app.domains.identity.service.passwords import Passwords
+from app.domains.tenants import models as tenant_models
+from app.domains.tenants import routes as tenants
+from app.domains.tenants.service.directory import TenantRegistry
+from app.integrations import storage
+from app.settings import Settings
+from app.tenancy import manager as tenancy
+from app.tenancy.locations import TenantLocation
+from app.tenancy.sessions import TenantSession
+
+BLUEPRINTS = (identity.blueprint, tenants.blueprint, documents.blueprint)
+# Imported for what they declare; `flask shell` shows the models.
+MODELS = (identity_models, tenant_models, document_models)
+TASKS = (document_tasks,)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application; it opens no connection before the first request needs one."""
+    app = Flask("app", static_folder=None)
+    configure(app, settings)
+    secrets = FernetBox([key.get_secret_value() for key in settings.secrets_keys])
+    secret_key = settings.secret_key.get_secret_value()
+
+    problems.init_app(app)
+    db.init_app(app, settings)
+    pages.init_app(app, pages.Cursors(secret_key))
+    tokens.init_app(app, settings, DatabaseKeyRing(secrets))
+    storage.init_app(
+        app,
+        storage.DiskStorage(
+            settings.storage_path, secret_key=secret_key, public_url=settings.public_url
+        ),
+    )
+    registry = TenantRegistry()
+    manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
+    tenancy.init_app(app, manager)
+    tasks.create_celery(
+        app, settings, lambda tenant: manager.tenant_db_session(registry.locate_tenant(tenant))
+    )
+    app.extensions |= {
+        "settings": settings,
+        "secrets": secrets,
+        "passwords": Passwords(settings),
+        "edge": RequestEdge(manager),
+    }
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    app.add_url_rule("/health", "health", health)
+    app.shell_context_processor(shell_context)
+    return app
+
+
+def configure(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        INSTALLATION_ID=settings.installation_id,
+        MAX_JSON_BYTES=settings.max_json_bytes,
+        MAX_UPLOAD_BYTES=settings.max_upload_bytes,
+        MAIN_OWNER_URL=settings.database_owner_url
+        and db.sqlalchemy_url(settings.database_owner_url.get_secret_value()),
+    )
+    # /documents/ is not /documents: one address for one thing.
+    app.url_map.strict_slashes = True
+    app.url_map.redirect_defaults = False
+
+
+class RequestEdge:
+    """`app.core.http.Edge`: what a request needs of the domains and of tenancy."""
+
+    def __init__(self, manager: tenancy.TenantDatabaseManager) -> None:
+        self._manager = manager
+
+    def identify(
+        self, authorization: str | None, tenant_id: UUID | None, *, any_state: bool
+    ) -> Caller:
+        return access.identify(
+            tokens.verify(authorization), tenant_id=tenant_id, any_state=any_state
+        )
+
+    def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Session]:
+        if plane == "tenant":
+            return self._open_tenant(caller)
+        if caller is None:
+            return db.main_session()
+        return db.main_session(user_id=caller.user_id, tenant_id=caller.tenant_id)
+
+    @contextmanager
+    def _open_tenant(self, caller: Caller | None) -> Iterator[TenantSession]:
+        if caller is None or caller.location is None:
+            raise LookupError("a route on the tenant plane without a tenant")
+        with self._manager.tenant_db_session(cast("TenantLocation", caller.location)) as session:
+            yield session
+
+
+@endpoint(allow=PUBLIC, transaction=None, returns=http.Health)
+def health() -> dict[str, str]:
+    """Whether this process answers; asks nothing of any other part."""
+    return {"status": "ok"}
+
+
+def shell_context() -> dict[str, Any]:
+    """What `flask shell` knows: every model, both sessions' openers, the manager."""
+    models = {
+        name: value
+        for module in MODELS
+        for name, value in vars(module).items()
+        if isinstance(value, type) and hasattr(value, "__tablename__")
+    }
+    return models | {
+        "db": db.db,
+        "main_session": db.main_session,
+        "platform_session": db.platform_session,
+        "manager": tenancy.current_manager(),
+    }

@@ -1,0 +1,112 @@
+"""The only reader of the environment: typed, frozen, checked at start."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from cryptography.fernet import Fernet
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class InvalidSettings(SystemExit):
+    """The environment does not describe a system that can run; the message names every fault."""
+
+
+class Settings(BaseSettings):
+    """One field per environment variable of the same name, in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    environment: Environment = Environment.PRODUCTION
+    public_url: str = "http://localhost:4999"
+
+    # Names this installation's roles and databases on a server that others may share.
+    installation_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{2,15}$")]
+    # Signs links and cursors.
+    secret_key: Annotated[SecretStr, Field(min_length=32)]
+    # Fernet keys that encrypt stored secrets: the first encrypts, all decrypt.
+    secrets_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
+
+    # Each names a role of its own; docs/decisions/0003 says which process holds which.
+    database_url: SecretStr
+    database_owner_url: SecretStr | None = None
+    database_platform_url: SecretStr | None = None
+    provisioner_url: SecretStr
+    redis_url: SecretStr
+
+    main_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    tenant_connection_budget: Annotated[int, Field(ge=1, le=5000)] = 40
+    tenant_connections_per_tenant: Annotated[int, Field(ge=1, le=100)] = 4
+    # CONNECTION LIMIT of each tenant's role, over all processes.
+    tenant_role_connection_limit: Annotated[int, Field(ge=1, le=1000)] = 40
+    tenant_waiters_per_tenant: Annotated[int, Field(ge=0, le=100)] = 2
+    tenant_connection_wait: Annotated[float, Field(gt=0, le=60)] = 2.0
+    tenant_statement_timeout_ms: Annotated[int, Field(ge=100)] = 30_000
+    # How many processes (API workers, job workers) open connections at the same time.
+    process_count: Annotated[int, Field(ge=1, le=1000)] = 4
+    connect_timeout: Annotated[int, Field(ge=2, le=60)] = 5
+    opaque_database_names: bool = False
+
+    storage_path: Path
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
+    max_json_bytes: Annotated[int, Field(ge=1024)] = 1024**2
+
+    access_token_seconds: Annotated[int, Field(ge=30)] = 15 * 60
+    session_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+    refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 20
+    # RFC 9106's second recommendation is 64 MiB, 3 passes, 4 lanes.
+    password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
+    password_hash_passes: Annotated[int, Field(ge=1)] = 3
+
+    @field_validator("secrets_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+    @field_validator("secrets_keys")
+    @classmethod
+    def _are_fernet_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            Fernet(key.get_secret_value())
+        return keys
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_no_trailing_slash(cls, url: str) -> str:
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _connections_fit_the_role(self) -> Self:
+        needed = self.tenant_connections_per_tenant * self.process_count
+        if needed > self.tenant_role_connection_limit:
+            raise ValueError(
+                f"TENANT_CONNECTIONS_PER_TENANT x PROCESS_COUNT = {needed} exceeds "
+                f"TENANT_ROLE_CONNECTION_LIMIT = {self.tenant_role_connection_limit}",
+            )
+        return self
+
+    @property
+    def in_production(self) -> bool:
+        return self.environment is Environment.PRODUCTION
+
+
+def load_settings() -> Settings:
+    """The settings from the environment.
+
+    Raises:
+        InvalidSettings: with one line for each variable that is missing or wrong.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+    except ValidationError as error:
+        faults = [
+            f"  {'.'.join(str(part) for part in fault['loc']).upper() or 'SETTINGS'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise InvalidSettings("\n".join(["The settings are not usable:", *faults])) from None

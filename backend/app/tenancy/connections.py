@@ -1,0 +1,268 @@
+"""One engine and one budgeted pool for all tenants.
+
+A connection belongs to one tenant's role and database and cannot be shared, so thousands of
+tenants share a budget: when a tenant needs a connection and the budget is spent, the one that
+lay idle longest is closed. docs/decisions/0008 has the measurements behind this design.
+"""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
+
+from app.core import liveness
+from app.core.errors import Unavailable
+from app.tenancy.locations import TenantLocation, current_location
+
+
+class TenantBusy(Unavailable):
+    """No connection for this tenant came free before the deadline."""
+
+    code = "tenant_busy"
+    retry_after = 1
+
+
+class WrongTenant(RuntimeError):
+    """A statement was about to run on a connection of another tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Per process: open connections in all and per tenant, seconds to wait, queue per tenant."""
+
+    connections: int = 40
+    per_tenant: int = 4
+    wait: float = 2.0
+    waiters_per_tenant: int = 2
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """One request for a connection: granted an idle record, or a slot to open one in."""
+
+    tenant: str
+    record: ConnectionPoolEntry | None = None
+    victim: ConnectionPoolEntry | None = None
+    granted: bool = False
+    ready: threading.Event = field(default_factory=threading.Event)
+
+
+class BudgetPool(Pool):
+    """A SQLAlchemy pool whose connections belong to the tenant in the context."""
+
+    def __init__(
+        self, creator: Callable[[ConnectionPoolEntry], Any], *, budget: Budget, **options: Any
+    ) -> None:
+        super().__init__(creator, **options)
+        self._budget = budget
+        # Reentrant: the garbage collector may return a connection inside the locked section.
+        self._lock = threading.RLock()
+        # Every idle record, least recently used first, and the same by tenant, newest last.
+        self._idle: OrderedDict[ConnectionPoolEntry, str] = OrderedDict()
+        self._idle_of: dict[str, list[ConnectionPoolEntry]] = {}
+        self._open_of: dict[str, int] = {}
+        self._open = 0
+        self._waiting: deque[_Ticket] = deque()
+        # Tenants whose older connections are not to be kept, while any of them is open.
+        self._closed_at: dict[str, float] = {}
+        self.counts = {"hits": 0, "opened": 0, "evicted": 0, "refused": 0}
+
+    # The two hooks of sqlalchemy.pool.Pool.
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        ticket = _Ticket(current_location().database)
+        self._queue(ticket)
+        if not ticket.granted:
+            ticket.ready.wait(self._budget.wait)
+            self._give_up_unless_granted(ticket)
+        if ticket.record is not None:
+            return ticket.record
+        try:
+            if ticket.victim is not None:
+                ticket.victim.close()  # outside the lock: this talks to a server
+            return self._create_connection()
+        except BaseException:
+            self._free_slot(ticket.tenant)
+            raise
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        tenant: str = record.record_info["tenant"]
+        with self._lock:
+            keep = (
+                record.dbapi_connection is not None
+                and self._closed_at.get(tenant, 0) <= record.record_info["opened"]
+            )
+            if keep:
+                self._idle[record] = tenant
+                self._idle_of.setdefault(tenant, []).append(record)
+                self._grant_waiting()
+        if not keep:
+            self._close(record, tenant)
+
+    # Bookkeeping; all but _close runs with the lock held.
+
+    def _queue(self, ticket: _Ticket) -> None:
+        with self._lock:
+            ahead = sum(other.tenant == ticket.tenant for other in self._waiting)
+            if not ahead and self._try_grant(ticket):
+                return
+            # One tenant's flood may not make all others wait behind it.
+            if ahead >= self._budget.waiters_per_tenant:
+                self.counts["refused"] += 1
+                raise TenantBusy("Too many requests of this tenant are waiting.")
+            self._waiting.append(ticket)
+
+    def _give_up_unless_granted(self, ticket: _Ticket) -> None:
+        with self._lock:
+            if not ticket.granted:
+                self._waiting.remove(ticket)
+                self.counts["refused"] += 1
+                raise TenantBusy(f"No database connection came free in {self._budget.wait} s.")
+
+    def _try_grant(self, ticket: _Ticket) -> bool:
+        tenant = ticket.tenant
+        if idle := self._idle_of.get(tenant):
+            ticket.record = idle[-1]
+            self._take_from_idle(ticket.record)
+            self.counts["hits"] += 1
+        elif not self._take_slot(ticket):
+            return False
+        ticket.granted = True
+        return True
+
+    def _take_slot(self, ticket: _Ticket) -> bool:
+        if self._open_of.get(ticket.tenant, 0) >= self._budget.per_tenant:
+            return False
+        if self._open >= self._budget.connections:
+            if not self._idle:
+                return False
+            ticket.victim = next(iter(self._idle))
+            self._forget_slot(self._take_from_idle(ticket.victim))
+            self.counts["evicted"] += 1
+        self._open += 1
+        self._open_of[ticket.tenant] = self._open_of.get(ticket.tenant, 0) + 1
+        self.counts["opened"] += 1
+        return True
+
+    def _take_from_idle(self, record: ConnectionPoolEntry) -> str:
+        tenant = self._idle.pop(record)
+        idle = self._idle_of[tenant]
+        idle.remove(record)
+        if not idle:
+            del self._idle_of[tenant]
+        return tenant
+
+    def _forget_slot(self, tenant: str) -> None:
+        self._open -= 1
+        self._open_of[tenant] -= 1
+        if not self._open_of[tenant]:
+            del self._open_of[tenant]
+            self._closed_at.pop(tenant, None)
+
+    def _grant_waiting(self) -> None:
+        """First come, first served, passing over those that cannot be served yet."""
+        for ticket in list(self._waiting):
+            if not ticket.granted and self._try_grant(ticket):
+                self._waiting.remove(ticket)
+                ticket.ready.set()
+
+    def _free_slot(self, tenant: str) -> None:
+        with self._lock:
+            self._forget_slot(tenant)
+            self._grant_waiting()
+
+    def _close(self, record: ConnectionPoolEntry, tenant: str) -> None:
+        try:
+            record.close()
+        finally:
+            self._free_slot(tenant)
+
+    # Administration.
+
+    def close_tenant(self, database: str) -> None:
+        """Closes the tenant's idle connections now and its busy ones when they come back."""
+        with self._lock:
+            if database in self._open_of:
+                self._closed_at[database] = time.monotonic()
+            records = list(self._idle_of.get(database, ()))
+            for record in records:
+                self._take_from_idle(record)
+        for record in records:
+            self._close(record, database)
+
+    def open_connections(self, database: str | None = None) -> int:
+        with self._lock:
+            return self._open if database is None else self._open_of.get(database, 0)
+
+    def dispose(self) -> None:
+        with self._lock:
+            tenants = list(self._open_of)
+        for tenant in tenants:
+            self.close_tenant(tenant)
+
+    def recreate(self) -> "BudgetPool":
+        return BudgetPool(
+            self._creator,
+            budget=self._budget,
+            reset_on_return=self._reset_on_return,
+            _dispatch=self.dispatch,
+            dialect=self._dialect,
+        )
+
+    def status(self) -> str:
+        return f"open {self._open} of {self._budget.connections}, idle {len(self._idle)}"
+
+
+def create_tenant_engine(
+    connect: Callable[[TenantLocation], DBAPIConnection], budget: Budget
+) -> Engine:
+    """The engine of the tenant plane; ``connect`` opens a connection with the tenant's role."""
+
+    def create(record: ConnectionPoolEntry) -> DBAPIConnection:
+        location = current_location()
+        # record_info outlives a reconnect: the slot stays with the tenant it was given to.
+        if record.record_info.setdefault("tenant", location.database) != location.database:
+            raise WrongTenant("a connection's slot belongs to another tenant")
+        connection = connect(location)
+        record.record_info["opened"] = time.monotonic()
+        return connection
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        pool=BudgetPool(create, budget=budget),
+        # hstore's OID differs between databases, and the dialect would remember the first one's.
+        use_native_hstore=False,
+    )
+    liveness.watch(engine)
+    event.listen(engine, "before_cursor_execute", _compare_tenants)
+    event.listen(engine, "handle_error", _lose_one_connection_only)
+    return engine
+
+
+def _compare_tenants(
+    connection: Any,
+    _cursor: Any,
+    _statement: Any,
+    _parameters: Any,
+    _context: Any,
+    _many: bool,  # noqa: FBT001  # SQLAlchemy's signature
+) -> None:
+    """Refuses a statement whose session and connection differ in tenant.
+
+    An invalidated connection opens again in whatever context it finds itself.
+    """
+    expected = connection.get_execution_options().get("tenant")
+    actual = connection.connection.record_info.get("tenant")  # the pool's stamp
+    if expected is None or expected != actual:
+        raise WrongTenant(f"a statement for {expected} on a connection of {actual}")
+
+
+def _lose_one_connection_only(context: Any) -> None:
+    """One tenant's lost connection says nothing of the others' in the pool."""
+    context.invalidate_pool_on_disconnect = False

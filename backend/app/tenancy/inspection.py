@@ -1,0 +1,50 @@
+"""What lies on a tenants' server: this installation's databases and roles."""
+
+from dataclasses import dataclass
+
+from app.tenancy.names import tenant_id_of
+from app.tenancy.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Names of one installation's tenant databases, tenant roles, and those that may log in."""
+
+    databases: frozenset[str]
+    roles: frozenset[str]
+    open_roles: frozenset[str]
+
+
+def take_inventory(server: Server) -> Inventory:
+    """Everything of this installation, finished or not, and nothing of any other.
+
+    A database is ours by its owner, which it has from its first moment; a role by its comment,
+    written in the transaction that makes it.
+    """
+    installation = server.installation
+    with server.connect_as_provisioner() as connection:
+        databases = connection.execute(
+            "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s",
+            (installation.schema_owner,),
+        ).fetchall()
+        roles = connection.execute(
+            "SELECT rolname, rolcanlogin, shobj_description(oid, 'pg_authid') FROM pg_roles"
+        ).fetchall()
+    ours = {
+        name: may_log_in
+        for name, may_log_in, comment in roles
+        if _is_tenants(name) and installation.owns(comment, "tenant")
+    }
+    return Inventory(
+        databases=frozenset(name for (name,) in databases if _is_tenants(name)),
+        roles=frozenset(ours),
+        open_roles=frozenset(name for name, may_log_in in ours.items() if may_log_in),
+    )
+
+
+def _is_tenants(name: str) -> bool:
+    try:
+        tenant_id_of(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""Where a tenant's data lies."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from app.core.errors import Unavailable
+
+
+class TenantUnavailable(Unavailable):
+    """The tenant's database cannot be used just now; other tenants' can."""
+
+    code = "tenant_unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantLocation:
+    """A tenant's database, its role (of the same name) and the sealed login of that role."""
+
+    tenant_id: UUID
+    server: str
+    database: str
+    sealed_credentials: str = field(repr=False)
+
+    @property
+    def role(self) -> str:
+        return self.database
+
+    @property
+    def context(self) -> str:
+        """What the credentials are sealed for."""
+        return str(self.tenant_id)
+
+
+class Registry(Protocol):
+    """What the tenants' domain supplies: the location behind a database's name."""
+
+    def locate(self, database: str) -> TenantLocation:
+        """The location.
+
+        Raises:
+            NotFound: no tenant has this database.
+        """
+        ...
+
+
+# No default: code that names no tenant reaches no tenant.
+_current: ContextVar[TenantLocation] = ContextVar("tenant_location")
+
+
+class NoTenant(LookupError):
+    """A tenant connection was asked for, and nobody had said for which tenant."""
+
+
+def current_location() -> TenantLocation:
+    try:
+        return _current.get()
+    except LookupError:
+        raise NoTenant("no tenant is named in this context") from None
+
+
+@contextmanager
+def located(location: TenantLocation) -> Iterator[None]:
+    token = _current.set(location)
+    try:
+        yield
+    finally:
+        _current.reset(token)

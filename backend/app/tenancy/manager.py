@@ -1,0 +1,205 @@
+"""`TenantDatabaseManager`: the one door to tenants' databases."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+import psycopg
+from flask import Flask, current_app
+
+from app.core.db import transaction
+from app.core.secrets import SecretBox
+from app.settings import Settings
+from app.tenancy import migrations, provisioning, templates
+from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
+from app.tenancy.credentials import Credentials
+from app.tenancy.locations import Registry, TenantLocation, located
+from app.tenancy.names import Installation, tenant_database_name
+from app.tenancy.server import Connection, Server, comment_of, database_exists
+from app.tenancy.sessions import TenantSession
+
+logger = logging.getLogger(__name__)
+
+# The only server until a table of servers names more.
+DEFAULT_SERVER = "default"
+
+
+class TenantDatabaseManager:
+    """Creates, migrates, opens and drops tenants' databases.
+
+    A tenant is named by its database's name, or by its `TenantLocation` where the caller has one
+    and a look-up in the registry can be spared.
+    """
+
+    def __init__(self, settings: Settings, *, registry: Registry, secrets: SecretBox) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._secrets = secrets
+        self.installation = Installation(settings.installation_id)
+        self.server = Server(
+            settings.provisioner_url.get_secret_value(),
+            self.installation,
+            connect_timeout=settings.connect_timeout,
+            statement_timeout_ms=settings.tenant_statement_timeout_ms,
+        )
+        budget = Budget(
+            connections=settings.tenant_connection_budget,
+            per_tenant=settings.tenant_connections_per_tenant,
+            wait=settings.tenant_connection_wait,
+            waiters_per_tenant=settings.tenant_waiters_per_tenant,
+        )
+        self.engine = create_tenant_engine(self._connect, budget)
+
+    # Tenant data.
+
+    @contextmanager
+    def tenant_db_session(self, tenant: str | TenantLocation) -> Iterator[TenantSession]:
+        """One transaction on the tenant's database, committed where the block ends well.
+
+        Raises:
+            NotFound: no tenant has this database.
+            TenantBusy: no connection came free in time.
+        """
+        location = self._locate(tenant)
+        with located(location), transaction(TenantSession(self.engine, location)) as session:
+            yield session
+
+    # Life of a tenant's database.
+
+    def new_location(self, tenant_id: UUID, slug: str) -> TenantLocation:
+        """A name and a login for a new tenant, for the registry to keep; creates nothing yet."""
+        return TenantLocation(
+            tenant_id=tenant_id,
+            server=DEFAULT_SERVER,
+            database=tenant_database_name(
+                slug, tenant_id, opaque=self._settings.opaque_database_names
+            ),
+            sealed_credentials=self._secrets.seal(
+                Credentials.generate().dumps(), context=str(tenant_id)
+            ),
+        )
+
+    def provision(self, tenant: str | TenantLocation) -> str:
+        """Makes role, database and tables, whatever part of them exists, and returns the revision.
+
+        Raises:
+            ServerUnavailable: the server cannot be reached.
+            TenantUnavailable: another process is working on the same tenant.
+        """
+        location = self._locate(tenant)
+        if self.create_tenant_database(location):
+            return migrations.head()
+        return self.create_tenant_tables(location)
+
+    def create_tenant_database(self, tenant: str | TenantLocation) -> bool:
+        """Role, database and grants; True where the database is new, and so at the newest revision.
+
+        Raises:
+            ServerUnavailable, TenantUnavailable: as `provision`.
+        """
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            provisioning.create_role(
+                connection,
+                self.installation,
+                location,
+                self._credentials(location),
+                connection_limit=self._settings.tenant_role_connection_limit,
+            )
+            created = not database_exists(connection, location.database)
+            self._clone(connection, location)
+            provisioning.open_database(
+                connection,
+                self.installation,
+                location,
+                statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
+            )
+        return created
+
+    def create_tenant_tables(self, tenant: str | TenantLocation) -> str:
+        """Brings the tables of a database that already existed to the newest revision."""
+        return self.migrate_tenant_database(tenant)
+
+    def migrate_tenant_database(self, tenant: str | TenantLocation, revision: str = "head") -> str:
+        """Applies the migrations up to the revision in one transaction; returns where it now is."""
+        location = self._locate(tenant)
+        return migrations.upgrade(
+            self.server.owner_url(location.database), self.installation, revision
+        )
+
+    def drop_tenant_database(self, tenant: str | TenantLocation, *, force: bool = True) -> None:
+        """Drops database and role; repeating it is harmless.
+
+        Raises:
+            DatabaseInUse: there are sessions, and ``force`` is false.
+            NotOurs: the database is marked as another installation's.
+        """
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            comment = comment_of(connection, location.database)
+            if comment is not None and not self.installation.owns(comment, "tenant"):
+                raise provisioning.NotOurs(location.database)
+            provisioning.drop_database(connection, location, force=force)
+        self.pool.close_tenant(location.database)
+
+    def suspend_tenant_database(self, tenant: str | TenantLocation) -> None:
+        """Shuts the tenant's role out and ends its sessions, in every process."""
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            provisioning.shut_out(connection, self.installation, location)
+        self.pool.close_tenant(location.database)
+
+    def resume_tenant_database(self, tenant: str | TenantLocation) -> None:
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            provisioning.let_in(connection, self.installation, location)
+
+    # Inside.
+
+    @property
+    def pool(self) -> BudgetPool:
+        return cast("BudgetPool", self.engine.pool)
+
+    def forget_connections(self) -> None:
+        """For a forked child: the parent's connections are not closed, only not used."""
+        self.engine.dispose(close=False)
+
+    def _locate(self, tenant: str | TenantLocation) -> TenantLocation:
+        return tenant if isinstance(tenant, TenantLocation) else self._registry.locate(tenant)
+
+    def _credentials(self, location: TenantLocation) -> Credentials:
+        return Credentials.loads(
+            self._secrets.open(location.sealed_credentials, context=location.context)
+        )
+
+    def _clone(self, connection: Connection, location: TenantLocation) -> None:
+        template = self.installation.template(migrations.head())
+        try:
+            provisioning.create_database(connection, self.installation, location, template=template)
+        except provisioning.TemplateMissing:
+            provisioning.create_database(
+                connection, self.installation, location, template=templates.ensure(self.server)
+            )
+
+    def _connect(self, location: TenantLocation) -> Connection:
+        credentials = self._credentials(location)
+        try:
+            return self.server.connect_as_tenant(location, credentials)
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise
+        # The role may change its own password; the registry's is the one that counts.
+        logger.warning("tenant role's password was changed; resetting it")
+        with self.server.locked(location.database) as connection:
+            provisioning.reset_password(connection, location, credentials)
+        return self.server.connect_as_tenant(location, credentials)
+
+
+def init_app(app: Flask, manager: TenantDatabaseManager) -> None:
+    app.extensions["tenancy"] = manager
+
+
+def current_manager() -> TenantDatabaseManager:
+    return cast("TenantDatabaseManager", current_app.extensions["tenancy"])

@@ -1,0 +1,197 @@
+"""The steps that make a tenant's role and database, and those that take them away.
+
+CREATE DATABASE cannot run in a transaction, so each step can be repeated: after a crash between
+any two of them the whole row of steps is run again and ends in the same state.
+"""
+
+import random
+import time
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg import errors, sql
+
+from app.core.errors import Conflict
+from app.tenancy.credentials import Credentials
+from app.tenancy.locations import TenantLocation, TenantUnavailable
+from app.tenancy.names import Installation
+from app.tenancy.server import Connection, comment_of, statement
+
+_BUSY_TEMPLATE_DEADLINE_SECONDS: Final = 30.0
+_END_SESSIONS_DEADLINE_SECONDS: Final = 10.0
+
+
+class DatabaseInUse(Conflict):
+    """The database has open sessions and force was not asked for."""
+
+    code = "database_in_use"
+
+
+class TemplateMissing(LookupError):
+    """There is no template of this schema revision."""
+
+
+class NotOurs(RuntimeError):
+    """The database belongs to another installation, or to nobody that we know."""
+
+
+def create_role(
+    connection: Connection,
+    installation: Installation,
+    location: TenantLocation,
+    credentials: Credentials,
+    *,
+    connection_limit: int,
+) -> None:
+    """The tenant's login, as the registry knows it, whether or not it existed before."""
+    with connection.transaction():
+        exists = connection.execute(
+            "SELECT 1 FROM pg_roles WHERE rolname = %s", (location.role,)
+        ).fetchone()
+        verb: LiteralString = "ALTER" if exists else "CREATE"
+        connection.execute(
+            sql.SQL(verb)
+            + sql.SQL(" ROLE {role} LOGIN PASSWORD {verifier} CONNECTION LIMIT {limit}").format(
+                role=sql.Identifier(location.role),
+                verifier=sql.Literal(credentials.verifier),
+                limit=sql.Literal(connection_limit),
+            )
+        )
+        grant_membership(connection, installation, location)
+        _comment(connection, "ROLE", location.role, installation.comment("tenant"))
+
+
+def create_database(
+    connection: Connection, installation: Installation, location: TenantLocation, *, template: str
+) -> None:
+    """Clones the template; nobody can connect before `open_database`.
+
+    Raises:
+        TemplateMissing: the template does not exist.
+        NotOurs: a database of this name exists and is marked as somebody else's.
+    """
+    clone = statement(
+        "CREATE DATABASE {database} TEMPLATE {template} OWNER {owner} ALLOW_CONNECTIONS false",
+        database=location.database,
+        template=template,
+        owner=installation.schema_owner,
+    )
+    deadline = time.monotonic() + _BUSY_TEMPLATE_DEADLINE_SECONDS
+    while True:
+        try:
+            connection.execute(clone)
+        except (errors.DuplicateDatabase, errors.UniqueViolation):
+            # Which of the two is raised depends on who else is creating it at this moment.
+            comment = comment_of(connection, location.database)
+            if comment is not None and not installation.owns(comment, "tenant"):
+                raise NotOurs(location.database) from None
+        except errors.ObjectInUse as error:  # somebody is attached to the template
+            if time.monotonic() > deadline:
+                raise TenantUnavailable("The template database stays busy.") from error
+            time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  # jitter
+            continue
+        except (errors.InvalidCatalogName, errors.UndefinedObject) as error:
+            raise TemplateMissing(template) from error
+        return
+
+
+def open_database(
+    connection: Connection,
+    installation: Installation,
+    location: TenantLocation,
+    *,
+    statement_timeout_ms: int,
+) -> None:
+    """The grants that a clone does not inherit, the mark, and then the door."""
+    names = {"database": location.database, "role": location.role}
+    with connection.transaction():
+        for text in (
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+            "GRANT CONNECT ON DATABASE {database} TO {role}",
+        ):
+            connection.execute(statement(text, **names))
+        connection.execute(
+            statement("ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = ", **names)
+            + sql.Literal(statement_timeout_ms)
+        )
+        mark = installation.comment("tenant", tenant=str(location.tenant_id))
+        _comment(connection, "DATABASE", location.database, mark)
+        connection.execute(statement("ALTER DATABASE {database} ALLOW_CONNECTIONS true", **names))
+
+
+def drop_database(connection: Connection, location: TenantLocation, *, force: bool) -> None:
+    """Drops the database, then its role. What is already gone is passed over.
+
+    Raises:
+        DatabaseInUse: it has sessions and ``force`` is false.
+    """
+    try:
+        connection.execute(
+            statement("DROP DATABASE IF EXISTS {database}", database=location.database)
+            + sql.SQL(" WITH (FORCE)" if force else "")
+        )
+    except errors.ObjectInUse as error:
+        raise DatabaseInUse("The database has open sessions; drop it with force.") from error
+    connection.execute(statement("DROP ROLE IF EXISTS {role}", role=location.role))
+
+
+def grant_membership(
+    connection: Connection, installation: Installation, location: TenantLocation
+) -> None:
+    connection.execute(
+        statement("GRANT {group} TO {role}", group=installation.tenant_rw, role=location.role)
+    )
+
+
+def shut_out(connection: Connection, installation: Installation, location: TenantLocation) -> None:
+    """Takes the role's rights and login away, then ends its sessions, in every process.
+
+    Membership comes first: it stops live sessions, which a lost CONNECT or LOGIN does not.
+    """
+    names = {"group": installation.tenant_rw, "role": location.role}
+    with connection.transaction():
+        connection.execute(statement("REVOKE {group} FROM {role}", **names))
+        connection.execute(statement("ALTER ROLE {role} NOLOGIN", role=location.role))
+    end_sessions(connection, location)
+
+
+def end_sessions(connection: Connection, location: TenantLocation) -> None:
+    """Ends the role's sessions and waits until they are gone.
+
+    Raises:
+        TenantUnavailable: one of them outlived the deadline.
+    """
+    deadline = time.monotonic() + _END_SESSIONS_DEADLINE_SECONDS
+    while connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s",
+        (location.role,),
+    ).fetchall():
+        if time.monotonic() > deadline:
+            raise TenantUnavailable("Sessions of this tenant do not end.")
+        time.sleep(0.02)
+
+
+def let_in(connection: Connection, installation: Installation, location: TenantLocation) -> None:
+    """Undoes `shut_out`."""
+    with connection.transaction():
+        grant_membership(connection, installation, location)
+        connection.execute(statement("ALTER ROLE {role} LOGIN", role=location.role))
+
+
+def reset_password(
+    connection: Connection, location: TenantLocation, credentials: Credentials
+) -> None:
+    """Makes the server's verifier that of the registry again: a role may change its password."""
+    connection.execute(
+        sql.SQL("ALTER ROLE {role} PASSWORD {verifier}").format(
+            role=sql.Identifier(location.role), verifier=sql.Literal(credentials.verifier)
+        )
+    )
+
+
+def _comment(connection: Connection, kind: LiteralString, name: str, comment: str) -> None:
+    connection.execute(
+        sql.SQL("COMMENT ON " + kind + " {name} IS {comment}").format(
+            name=sql.Identifier(name), comment=sql.Literal(comment)
+        )
+    )

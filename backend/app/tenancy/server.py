@@ -1,0 +1,121 @@
+"""The PostgreSQL server that holds the tenants' databases, and how to talk to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from app.core.errors import Unavailable
+from app.tenancy.credentials import Credentials
+from app.tenancy.locations import TenantLocation, TenantUnavailable
+from app.tenancy.names import Installation, lock_key
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class ServerUnavailable(Unavailable):
+    """The server of the tenants' databases cannot be reached."""
+
+    code = "tenant_server_unavailable"
+
+
+class Server:
+    """One server: its address, and connections to it as provisioner, as owner, as a tenant."""
+
+    def __init__(
+        self,
+        provisioner_url: str,
+        installation: Installation,
+        *,
+        connect_timeout: int,
+        statement_timeout_ms: int,
+    ) -> None:
+        self._provisioner = conninfo_to_dict(provisioner_url)
+        self.installation = installation
+        self._address = {
+            key: value
+            for key, value in self._provisioner.items()
+            if key not in {"user", "password", "dbname", "options"}
+        } | {"connect_timeout": connect_timeout, "application_name": "tenantry"}
+        if str(self._address.get("host", "")).startswith("/"):
+            # libpq would try to negotiate on a Unix socket too, for nothing.
+            self._address |= {"sslmode": "disable", "gssencmode": "disable"}
+        # Pinned here because a role may change its own defaults, not the startup packet.
+        self._tenant_options = (
+            "-c search_path=public -c timezone=UTC -c role=none"
+            f" -c statement_timeout={statement_timeout_ms}"
+            " -c idle_in_transaction_session_timeout=60s -c lock_timeout=10s"
+        )
+
+    def connect_as_provisioner(self, database: str = "postgres") -> Connection:
+        """A connection in autocommit.
+
+        Raises:
+            ServerUnavailable: the server cannot be reached.
+        """
+        try:
+            return psycopg.connect(
+                make_conninfo(**(self._provisioner | self._address | {"dbname": database})),
+                autocommit=True,
+            )
+        except psycopg.OperationalError as error:
+            raise ServerUnavailable("The tenants' server cannot be reached.") from error
+
+    def owner_url(self, database: str) -> str:
+        """A libpq conninfo for a tenant's database as its owner, for migrations."""
+        owner = self.installation.schema_owner
+        options = f"-c role={owner} -c timezone=UTC -c lock_timeout=5s"
+        return make_conninfo(
+            **(self._provisioner | self._address | {"dbname": database, "options": options})
+        )
+
+    def connect_as_tenant(self, location: TenantLocation, credentials: Credentials) -> Connection:
+        """A connection with the tenant's own role.
+
+        Raises:
+            psycopg.OperationalError: the server or the tenant's database refuses.
+        """
+        return psycopg.connect(
+            **self._address,
+            **credentials.connect_arguments(),
+            dbname=location.database,
+            user=location.role,
+            options=self._tenant_options,
+        )
+
+    @contextmanager
+    def locked(self, *resource: str) -> Iterator[Connection]:
+        """A provisioner's connection that holds the advisory lock of the resource.
+
+        Raises:
+            TenantUnavailable: another process has held the lock for 30 seconds.
+        """
+        with self.connect_as_provisioner() as connection:
+            connection.execute("SET lock_timeout = '30s'")
+            try:
+                connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(*resource),))
+            except psycopg.errors.LockNotAvailable as error:
+                raise TenantUnavailable("Another process is working on this database.") from error
+            # The session ends with the block, and the lock with the session.
+            yield connection
+
+
+def statement(text: LiteralString, **identifiers: str) -> sql.Composed:
+    """SQL whose ``{names}`` are quoted as identifiers."""
+    return sql.SQL(text).format(**{key: sql.Identifier(name) for key, name in identifiers.items()})
+
+
+def comment_of(connection: Connection, database: str) -> str | None:
+    row = connection.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+        (database,),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def database_exists(connection: Connection, database: str) -> bool:
+    row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone()
+    return row is not None

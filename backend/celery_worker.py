@@ -1,0 +1,27 @@
+"""The job process: ``celery -A celery_worker worker -Q default,documents``."""
+
+from typing import Any, Final
+
+from celery.signals import setup_logging, worker_process_init
+
+from app.core import db, logs
+from app.core.tasks import DEFINITIONS
+from app.factory import create_app
+from app.settings import load_settings
+
+app = create_app(load_settings())
+celery = app.extensions["celery"]
+
+QUEUES: Final = tuple(sorted({definition.queue for definition in DEFINITIONS.values()}))
+
+
+@setup_logging.connect
+def _log_as_json(**_: Any) -> None:
+    logs.configure()
+
+
+@worker_process_init.connect
+def _forget_the_parents_connections(**_: Any) -> None:
+    with app.app_context():
+        db.forget_connections()
+        app.extensions["tenancy"].forget_connections()

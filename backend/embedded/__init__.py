@@ -1,0 +1,1 @@
+"""PostgreSQL and Valkey as child processes, for development and tests. No part of the product."""

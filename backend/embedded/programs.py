@@ -1,0 +1,129 @@
+"""The API and the job worker while they run: requests shown, code reloaded, deaths noticed."""
+
+import signal
+import time
+from collections.abc import Collection, Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from embedded.application import Application, DoesNotLoad
+from embedded.console import Console
+from embedded.errors import StoppedEarly
+from embedded.ports import LOOPBACK
+from embedded.process import ChildProcess, stop_together
+
+_READY_SECONDS = 60.0
+_PROBATION_SECONDS = 20.0
+_HEALTH_SECONDS = 2.0
+_HTTP_OK = 200
+_MIGRATIONS = "migrations"
+
+
+class Programs:
+    """Both programs of the application."""
+
+    def __init__(self, application: Application, console: Console) -> None:
+        self._application = application
+        self._console = console
+        self._api: ChildProcess | None = None
+        self._worker: ChildProcess | None = None
+        self._reloaded_at = float("-inf")
+        self._shown = 0
+
+    def start_worker(self) -> None:
+        """Start it, and wait until it consumes its queues."""
+        self._start_worker(self._application.queues())
+
+    def _start_worker(self, queues: Sequence[str]) -> None:
+        worker = ChildProcess(self._application.worker(queues))
+        self._worker = worker
+        worker.wait_until(lambda: " ready." in worker.words(), seconds=_READY_SECONDS)
+
+    def start_api(self) -> None:
+        """Start it, and wait until it answers GET /health."""
+        self._api = ChildProcess(self._application.api())
+        self._api.wait_until(self._healthy, seconds=_READY_SECONDS)
+
+    def _healthy(self) -> bool:
+        connection = HTTPConnection(LOOPBACK, self._application.port, timeout=_HEALTH_SECONDS)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == _HTTP_OK
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Stop both together."""
+        stop_together([child for child in (self._api, self._worker) if child])
+
+    def show_requests(self) -> None:
+        """Print what the API answered since the last look."""
+        log = self._application.access_log
+        if not log.exists():
+            return
+        with log.open("rb") as file:
+            file.seek(self._shown)
+            fresh = file.read()
+        complete = fresh[: fresh.rfind(b"\n") + 1]
+        self._shown += len(complete)
+        for line in complete.decode(errors="replace").splitlines():
+            self._console.aside(line)
+
+    def check(self) -> None:
+        """StoppedEarly when one has ended, unless code just loaded is to blame: then we wait."""
+        for child in (self._api, self._worker):
+            if child is None or child.alive:
+                continue
+            if time.monotonic() > self._reloaded_at + _PROBATION_SECONDS:
+                raise StoppedEarly(child.obituary())
+            self._bury(child)
+
+    def _bury(self, child: ChildProcess) -> None:
+        self._console.say(child.obituary())
+        self._console.say("It ended after the reload, and starts again with the next change.")
+        child.stop()
+        if child is self._api:
+            self._api = None
+        else:
+            self._worker = None
+
+    def reload(self, changed: Collection[Path]) -> None:
+        """Load the changed code into both, or keep the running code when the new does not load."""
+        began = time.monotonic()
+        names = _some(changed)
+        try:
+            queues = self._application.queues()
+            self._reload_api()
+            self._reload_worker(queues)
+        except DoesNotLoad as error:
+            self._console.say(f"↻ {names}: not loaded; the code from before goes on running.")
+            self._console.say(str(error))
+            return
+        except StoppedEarly as error:
+            self._console.say(f"↻ {names}: {error}\nIt starts again with the next change.")
+            return
+        self._console.say(f"↻ {names}: loaded in {time.monotonic() - began:.1f} s")
+        if any(path.parts[0] == _MIGRATIONS for path in changed):
+            self._console.say("  A migration changed: stop and `make run` again to apply it.")
+
+    def _reload_api(self) -> None:
+        self._reloaded_at = time.monotonic()
+        if self._api is None:
+            self.start_api()
+        else:
+            self._api.signal(signal.SIGHUP)
+
+    def _reload_worker(self, queues: Sequence[str]) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        self._reloaded_at = time.monotonic()
+        self._start_worker(queues)
+        self._reloaded_at = time.monotonic()
+
+
+def _some(changed: Collection[Path]) -> str:
+    first, *rest = sorted(map(str, changed))
+    return f"{first} and {len(rest)} more" if rest else first

@@ -1,0 +1,143 @@
+"""Fixtures that every test may ask for: servers, an installation of one's own, the cast."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from flask import Flask
+
+from app.factory import create_app
+from app.settings import Settings
+from app.tenancy.bootstrap import ForeignDatabases, prepare_server
+from app.tenancy.manager import TenantDatabaseManager, current_manager
+from app.tenancy.names import Installation
+from tests.cast import Cast, initialise, play_cast
+from tests.servers import Servers
+
+_SERVERS = Servers()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.addinivalue_line("markers", "slow: takes seconds")
+        if not config.option.collectonly:
+            _SERVERS.start()
+
+
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["servers"] = _SERVERS.urls
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _SERVERS.stop()
+
+
+@pytest.fixture(scope="session")
+def server_urls(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Of the run's servers: ``postgres`` as superuser, and ``redis``."""
+    return getattr(request.config, "workerinput", {}).get("servers") or _SERVERS.urls
+
+
+@pytest.fixture(scope="session")
+def admin_url(server_urls: dict[str, str]) -> str:
+    return server_urls["postgres"]
+
+
+@pytest.fixture(scope="session")
+def settings(
+    server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Settings]:
+    """An installation of this worker's own on the shared servers."""
+    installation = Installation(f"t{secrets.token_hex(4)}")
+    yield make_settings(server_urls, installation, tmp_path_factory.mktemp("files"), worker_id)
+    drop_installation(server_urls["postgres"], installation)
+
+
+def make_settings(
+    server_urls: dict[str, str],
+    installation: Installation,
+    storage_path: Path,
+    worker_id: str = "master",
+    **changes: Any,
+) -> Settings:
+    """Prepares the server for the installation and describes it; hashing is made cheap."""
+    urls = prepare_server(
+        server_urls["postgres"],
+        installation,
+        main_database=installation.id,
+        foreign_databases=ForeignDatabases.IGNORE,
+        passwords={},
+    )
+    redis_database = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
+    given = {
+        "installation_id": installation.id,
+        "secret_key": secrets.token_urlsafe(40),
+        "secrets_keys": (Fernet.generate_key().decode(),),
+        "database_url": urls[installation.app],
+        "database_owner_url": urls[installation.main_owner],
+        "database_platform_url": urls[installation.platform],
+        "provisioner_url": urls[installation.provisioner],
+        "redis_url": server_urls["redis"].rsplit("/", 1)[0] + f"/{redis_database}",
+        "storage_path": storage_path,
+        "main_pool_size": 40,
+        "tenant_connection_budget": 20,
+        "password_hash_memory_kib": 32,
+        "password_hash_passes": 1,
+    }
+    return Settings(**(given | changes))
+
+
+def drop_installation(admin_url: str, installation: Installation) -> None:
+    """Takes everything of the installation off the server again."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        owned = connection.execute(
+            "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) LIKE %s",
+            (f"{installation.id}\\_%",),
+        ).fetchall()
+        for (name,) in owned:
+            connection.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false'.encode())
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+        roles = connection.execute(
+            """
+            SELECT rolname FROM pg_roles WHERE rolname LIKE %s
+               OR shobj_description(oid, 'pg_authid') LIKE %s
+            """,
+            (f"{installation.id}\\_%", f'%"tenantry": "{installation.id}"%'),
+        ).fetchall()
+        # The provisioner granted memberships, so it goes last.
+        for (name,) in sorted(roles, key=lambda row: row[0] == installation.provisioner):
+            connection.execute(f'DROP OWNED BY "{name}"'.encode())
+            connection.execute(f'DROP ROLE "{name}"'.encode())
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> Flask:
+    """The application on a main database at the newest revision, with a signing key."""
+    app = create_app(settings)
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    initialise(app)
+    return app
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[Flask]:
+    """An application context, for tests that call verbs directly."""
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def manager(context: Flask) -> TenantDatabaseManager:
+    return current_manager()
+
+
+@pytest.fixture(scope="session")
+def cast(app: Flask) -> Cast:
+    """Acme with Alice, Ada, Ursula and Bob; globex with Mallory; Petra and Sam of the platform."""
+    return play_cast(app)

@@ -1,0 +1,40 @@
+"""The servers that the tests run against: embedded, or real ones named by the environment."""
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from embedded.postgres import PostgresServer
+from embedded.valkey import ValkeyServer
+
+_REAL: Final = {"postgres": "TEST_POSTGRES_URL", "redis": "TEST_REDIS_URL"}
+
+
+class Servers:
+    """URLs of a PostgreSQL server, as its superuser, and of a Redis server."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.urls: dict[str, str] = {}
+
+    def start(self) -> None:
+        real = {name: os.environ.get(variable, "") for name, variable in _REAL.items()}
+        missing = [_REAL[name] for name, url in real.items() if not url]
+        if not missing:
+            self.urls = real
+            return
+        if os.environ.get("REQUIRE_REAL_SERVERS"):
+            pytest.exit(f"the real servers are required: set {', '.join(missing)}", returncode=3)
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-")))
+        postgres = PostgresServer(folder / "postgres", durable=False, max_connections=300)
+        self._stack.enter_context(postgres)
+        redis = ValkeyServer(folder / "valkey")
+        self._stack.enter_context(redis)
+        self.urls = {"postgres": postgres.admin_url, "redis": redis.url}
+
+    def stop(self) -> None:
+        self._stack.close()
