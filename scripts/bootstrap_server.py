@@ -44,17 +44,13 @@ def main() -> None:
         print("\n".join(f"{key}={value}" for key, value in settings.items()))
     else:
         write_env(arguments.env_file, known | settings)
-        print(
-            f"Server prepared for {installation.id}; its URLs are in {arguments.env_file}."
-        )
+        print(f"Server prepared for {installation.id}; its URLs are in {arguments.env_file}.")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--admin-url", required=True, help="libpq URI of a superuser")
-    parser.add_argument(
-        "--installation", default="tenantry", help="id that marks what is ours"
-    )
+    parser.add_argument("--installation", default="tenantry", help="id that marks what is ours")
     parser.add_argument("--database", help="the main database's name (default: the id)")
     parser.add_argument("--env-file", type=Path, help="where to keep the roles' URLs")
     parser.add_argument(
@@ -71,9 +67,7 @@ def read_env(path: Path | None) -> dict[str, str]:
     if path is None or not path.exists():
         return {}
     lines = (line.partition("=") for line in path.read_text().splitlines())
-    return {
-        key: value for key, equals, value in lines if equals and not key.startswith("#")
-    }
+    return {key: value for key, equals, value in lines if equals and not key.startswith("#")}
 
 
 def write_env(path: Path, values: dict[str, str]) -> None:

@@ -55,9 +55,7 @@ class Report:
 
     def close(self) -> None:
         if self._as_json:
-            print(
-                json.dumps({"created": self.created, "credentials": self.credentials})
-            )
+            print(json.dumps({"created": self.created, "credentials": self.credentials}))
             return
         for person in self.credentials:
             print(f"  {person['email']}  {person['password']}  ({person['note']})")
@@ -65,15 +63,9 @@ class Report:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--create-admin", action="store_true", help="the platform's administrator"
-    )
-    parser.add_argument(
-        "--create-test-tenant", action="store_true", help="acme and globex"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="report as one JSON document"
-    )
+    parser.add_argument("--create-admin", action="store_true", help="the platform's administrator")
+    parser.add_argument("--create-test-tenant", action="store_true", help="acme and globex")
+    parser.add_argument("--json", action="store_true", help="report as one JSON document")
     arguments = parser.parse_args()
     report = Report(as_json=arguments.json)
     app = create_app(load_settings())
@@ -81,9 +73,7 @@ def main() -> None:
         prepare(app, report)
         if arguments.create_admin:
             email, name = ADMINISTRATOR
-            add_person(
-                report, email, name, "platform administrator", platform="platform_admin"
-            )
+            add_person(report, email, name, "platform administrator", platform="platform_admin")
         if arguments.create_test_tenant:
             for slug, members in TEST_TENANTS.items():
                 add_tenant(report, slug, members)
@@ -95,9 +85,7 @@ def prepare(app: Flask, report: Report) -> None:
         sys.exit("DATABASE_OWNER_URL is needed to migrate the main database.")
     upgrade()
     report.step("main database is at the newest revision")
-    report.step(
-        f"tenants' template {templates.ensure(current_manager().server)} is ready"
-    )
+    report.step(f"tenants' template {templates.ensure(current_manager().server)} is ready")
     with main_session() as session:
         if keys.ensure_signing_key(session, current_app.extensions["secrets"]):
             report.step("signing key made")
@@ -125,9 +113,7 @@ def add_tenant(report: Report, slug: str, members: list[tuple[str, str, str]]) -
     for email, name, role in members:
         add_person(report, email, name, f"{role} of {slug}")
     with main_session() as session:
-        people = [
-            (users.find_by_email(session, email), role) for email, _, role in members
-        ]
+        people = [(users.find_by_email(session, email), role) for email, _, role in members]
     user_ids = [(user.id, role) for user, role in people if user is not None]
     owner_id = user_ids[0][0]
     with main_session(user_id=owner_id) as session:
@@ -144,9 +130,7 @@ def add_tenant(report: Report, slug: str, members: list[tuple[str, str, str]]) -
             report.step(f"tenant {slug} finished")
     with main_session(tenant_id=tenant_id) as session:
         for user_id, role in user_ids:
-            directory.add_member(
-                session, tenant_id=tenant_id, user_id=user_id, role=role
-            )
+            directory.add_member(session, tenant_id=tenant_id, user_id=user_id, role=role)
 
 
 if __name__ == "__main__":

@@ -19,29 +19,19 @@ from app.tenancy.manager import current_manager
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--apply", action="store_true", help="mend; without it, only report"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="report as one JSON document"
-    )
+    parser.add_argument("--apply", action="store_true", help="mend; without it, only report")
+    parser.add_argument("--json", action="store_true", help="report as one JSON document")
     arguments = parser.parse_args()
     with create_app(load_settings()).app_context():
         findings = reconciliation.find_faults(current_manager())
         if arguments.apply:
-            findings = [
-                reconciliation.mend(current_manager(), each) for each in findings
-            ]
+            findings = [reconciliation.mend(current_manager(), each) for each in findings]
     if arguments.json:
         print(json.dumps([as_dict(each) for each in findings]))
     else:
         for each in findings:
-            print(
-                f"{each.fault:<11} {each.database}  {each.outcome or 'would be mended'}"
-            )
-        print(
-            f"{len(findings)} finding(s){'' if arguments.apply else ', nothing was changed'}"
-        )
+            print(f"{each.fault:<11} {each.database}  {each.outcome or 'would be mended'}")
+        print(f"{len(findings)} finding(s){'' if arguments.apply else ', nothing was changed'}")
     sys.exit(1 if any(left_over(each) for each in findings) else 0)
 
 

@@ -18,15 +18,11 @@ _HIGHEST_PORT = 65535
 def main() -> int:
     """Run until stopped; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, default=ROOT / ".data", help="default: .data"
-    )
+    parser.add_argument("--data", type=Path, default=ROOT / ".data", help="default: .data")
     folders = Folders(ROOT, parser.parse_args().data.absolute())
     port = os.environ.get("PORT", "4999")
     if not port.isdecimal() or not 0 < int(port) <= _HIGHEST_PORT:
-        return _fail(
-            f"PORT is {port!r}; it has to be a number from 1 to {_HIGHEST_PORT}."
-        )
+        return _fail(f"PORT is {port!r}; it has to be a number from 1 to {_HIGHEST_PORT}.")
     try:
         with stop_on_signals():
             Supervisor(folders, port=int(port), outer=os.environ).run()

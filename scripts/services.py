@@ -48,9 +48,7 @@ def install(names: Sequence[str]) -> None:
         print("Nothing is missing.")
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise EmbeddedError(
-            f"{real.explain_missing(absent)} It needs root and apt-get."
-        )
+        raise EmbeddedError(f"{real.explain_missing(absent)} It needs root and apt-get.")
     packages = [package for name in absent for package in real.SERVICES[name].packages]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     ours = not _POLICY.exists()
@@ -142,9 +140,7 @@ def _arguments() -> argparse.Namespace:
         if verb in {"stop", "status"}:
             continue
         names = list(real.SERVICES)
-        options.add_argument(
-            "names", nargs="*", help=f"of: {', '.join(names)}; default: all"
-        )
+        options.add_argument("names", nargs="*", help=f"of: {', '.join(names)}; default: all")
         if verb in {"start", "keep"}:
             options.add_argument("--env-file", type=Path)
     return parser.parse_args(sys.argv[1 : _end_of_options()])
@@ -171,9 +167,7 @@ def _act(arguments: argparse.Namespace) -> int:
     elif arguments.verb == "install":
         install(_names(arguments.names))
     elif arguments.verb == "run":
-        return run(
-            _names(arguments.names), arguments.cache, sys.argv[_end_of_options() + 1 :]
-        )
+        return run(_names(arguments.names), arguments.cache, sys.argv[_end_of_options() + 1 :])
     else:
         chosen = (arguments.env_file or keeper.folder / "services.env").absolute()
         if arguments.verb == "keep":

@@ -40,9 +40,7 @@ class Visitor:
         self._url = url.rstrip("/")
         self._say = say
         self._http = requests.Session()
-        self._http.trust_env = (
-            False  # a proxy of the environment does not know this machine
-        )
+        self._http.trust_env = False  # a proxy of the environment does not know this machine
 
     def log_in(self, person: Person) -> None:
         """Every later request carries the token."""
@@ -60,7 +58,7 @@ class Visitor:
         status: int | set[int],
         method: str,
         path: str,
-        **request: Any,  # noqa: ANN401  # passed on to requests
+        **request: Any,  # passed on to requests
     ) -> requests.Response:
         """Send it; TourFailed when the answer has another status."""
         wanted = status if isinstance(status, set) else {status}
@@ -69,9 +67,7 @@ class Visitor:
         try:
             answer = self._http.request(method, url, timeout=_SECONDS, **request)
         except requests.ConnectionError as error:
-            raise TourFailed(
-                f"Nobody answers on {self._url}. Start it: make run"
-            ) from error
+            raise TourFailed(f"Nobody answers on {self._url}. Start it: make run") from error
         except requests.RequestException as error:
             raise TourFailed(f"{method} {shown}: {error}") from error
         if answer.status_code not in wanted:
@@ -139,18 +135,14 @@ def _upload(alice: Visitor, tenant: str, file: Path, content: bytes) -> str:
     _same(len(content), _field(answer, "size"), "the size of the upload")
     document = f"{tenant}/documents/{_field(answer, 'id')}"
     listed = _field(alice.expect(200, "GET", f"{tenant}/documents"), "items")
-    _same(
-        [_field(answer, "id")], [each["id"] for each in listed], "the list of documents"
-    )
+    _same([_field(answer, "id")], [each["id"] for each in listed], "the list of documents")
     downloaded = alice.expect(200, "GET", f"{document}/download").content
     _same(content, downloaded, "the bytes that come back")
     return document
 
 
 def _share(alice: Visitor, document: str, content: bytes) -> str:
-    answer = alice.expect(
-        200, "GET", f"{document}/download-url", params={"expires_in": 3600}
-    )
+    answer = alice.expect(200, "GET", f"{document}/download-url", params={"expires_in": 3600})
     link = str(_field(answer, "url"))
     read = alice.anonymous().expect(200, "GET", link).content
     _same(content, read, "the bytes behind the link")
@@ -167,13 +159,11 @@ def _find_nothing(mallory: Visitor, tenant: str, document: str, file: Path) -> N
     mallory.expect(_HIDDEN, "POST", f"{tenant}/documents", files=parts)
 
 
-def _field(answer: requests.Response, name: str) -> Any:  # noqa: ANN401  # JSON
+def _field(answer: requests.Response, name: str) -> Any:  # JSON
     try:
         return answer.json()[name]
     except (ValueError, KeyError, TypeError) as error:
-        raise TourFailed(
-            f"The answer has no field {name}: {answer.text[:500]}"
-        ) from error
+        raise TourFailed(f"The answer has no field {name}: {answer.text[:500]}") from error
 
 
 def _same(expected: object, actual: object, what: str) -> None:
@@ -197,9 +187,7 @@ def _tampered(link: str) -> str:
 
 def _read_credentials(path: Path) -> Mapping[str, Any]:
     if not path.exists():
-        raise TourFailed(
-            f"{path} is missing. Start the server first (make run), or give --url."
-        )
+        raise TourFailed(f"{path} is missing. Start the server first (make run), or give --url.")
     credentials: Mapping[str, Any] = json.loads(path.read_text())
     return credentials
 
@@ -208,24 +196,18 @@ def _person(credentials: Mapping[str, Any], name: str) -> Person:
     for person in credentials["people"]:
         if person["email"].startswith(name):
             return Person(person["email"], person["password"])
-    raise TourFailed(
-        f"Nobody called {name} in the credentials: give their e-mail and password."
-    )
+    raise TourFailed(f"Nobody called {name} in the credentials: give their e-mail and password.")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--credentials", type=Path, default=ROOT / ".data" / "credentials.json"
-    )
+    parser.add_argument("--credentials", type=Path, default=ROOT / ".data" / "credentials.json")
     parser.add_argument("--url", help="default: the one in the credentials")
     parser.add_argument("--email", help="who creates the tenant; default: Alice")
     parser.add_argument("--password")
     parser.add_argument("--stranger-email", help="who finds nothing; default: Mallory")
     parser.add_argument("--stranger-password", help="default: --password")
-    parser.add_argument(
-        "--file", type=Path, default=ROOT / "README.md", help="what is uploaded"
-    )
+    parser.add_argument("--file", type=Path, default=ROOT / "README.md", help="what is uploaded")
     return parser.parse_args()
 
 
@@ -241,9 +223,7 @@ def _tour(options: argparse.Namespace) -> None:
         stranger = Person(options.stranger_email, password)
     else:
         stranger = _person(known, "mallory")
-    take_tour(
-        options.url or known["url"], owner=owner, stranger=stranger, file=options.file
-    )
+    take_tour(options.url or known["url"], owner=owner, stranger=stranger, file=options.file)
 
 
 def main() -> int:

@@ -103,10 +103,10 @@ def load_settings() -> Settings:
         InvalidSettings: with one line for each variable that is missing or wrong.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+        return Settings()
     except ValidationError as error:
         faults = [
-            f"  {'.'.join(str(part) for part in fault['loc']).upper() or 'SETTINGS'}: {fault['msg']}"
+            f"  {'.'.join(map(str, fault['loc'])).upper() or 'SETTINGS'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         ]
         raise InvalidSettings("\n".join(["The settings are not usable:", *faults])) from None

@@ -37,7 +37,7 @@ class Application:
         before this has passed.
         """
         try:
-            answer = subprocess.run(
+            answer = subprocess.run(  # noqa: S603
                 [sys.executable, "-c", _IMPORT],
                 cwd=self.backend,
                 env=self.environment,

@@ -52,7 +52,7 @@ class Keeper:
         order = ["keep", *names, "--env-file", str(environment_file)]
         command = [sys.executable, str(script), "--cache", str(self.folder.parent), *order]
         with self.log.open("wb") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -3,6 +3,8 @@
 import shutil
 import signal
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,10 +21,11 @@ from embedded.process import ChildProcess, Command
 
 _DEFAULT_PORT = 5432
 _READY_SECONDS = 60.0
-_SOCKET_FOLDER_PREFIX = "tenantry-"
+_SOCKET_FOLDER_PREFIX = "tenantry-pg-"
+_SECONDS_TO_BE_IN_USE = 120
 # unix(7): a socket's path has at most 107 bytes on Linux, 103 on macOS. Of these our folder's
-# name takes 18 and the socket's own name, /.s.PGSQL.65535, another 15.
-_LONGEST_TEMPORARY_FOLDER = 70
+# name takes 21 and the socket's own name, /.s.PGSQL.65535, another 15.
+_LONGEST_TEMPORARY_FOLDER = 66
 _FAST_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # SIGINT: end all sessions, write a checkpoint. SIGQUIT: at once, recover at the next start.
 _FAST_THEN_IMMEDIATE = (signal.SIGINT, signal.SIGQUIT)
@@ -36,7 +39,7 @@ class PostgresServer:
     crash of the machine: tests only.
     """
 
-    def __init__(  # noqa: PLR0913  # settings, all but the first by name
+    def __init__(
         self,
         data_dir: Path,
         *,
@@ -121,6 +124,7 @@ class PostgresServer:
             shutil.rmtree(left_over, ignore_errors=True)
         usual = tempfile.gettempdir()
         base = usual if len(usual) <= _LONGEST_TEMPORARY_FOLDER else "/tmp"  # noqa: S108  # made private by mkdtemp
+        _sweep(Path(base))
         folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=base))
         self._note.write_text(str(folder))
         return folder
@@ -169,3 +173,15 @@ class PostgresServer:
     ) -> None:
         """Stop."""
         self.stop()
+
+
+def _sweep(base: Path) -> None:
+    """Remove what servers left whose starter was killed: they shut down, and clear their socket.
+
+    Only an empty folder goes, so that a server that runs never loses its socket.
+    """
+    long_ago = time.time() - _SECONDS_TO_BE_IN_USE
+    for folder in base.glob(f"{_SOCKET_FOLDER_PREFIX}*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < long_ago:
+                folder.rmdir()

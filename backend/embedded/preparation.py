@@ -61,7 +61,7 @@ class Preparation:
             log=log,
         )
         with log.open("wb") as errors:
-            ended = subprocess.run(
+            ended = subprocess.run(  # noqa: S603
                 command.argv,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -70,7 +70,7 @@ class ChildProcess:
         self.command = command
         self._log_start = command.log.stat().st_size if command.log.exists() else 0
         with command.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603
                 command.argv,
                 cwd=command.folder,
                 env=command.environment,
@@ -102,6 +102,11 @@ class ChildProcess:
     def alive(self) -> bool:
         """Whether it still runs; reaps it when not."""
         return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Negative: the signal that killed it. Nothing while it runs."""
+        return self._process.poll()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program itself, not to its children."""

@@ -16,6 +16,7 @@ _READY_SECONDS = 60.0
 _PROBATION_SECONDS = 20.0
 _HEALTH_SECONDS = 2.0
 _HTTP_OK = 200
+_WORKERS_DO_NOT_START = 3  # gunicorn's Arbiter.WORKER_BOOT_ERROR
 _MIGRATIONS = "migrations"
 
 
@@ -72,17 +73,26 @@ class Programs:
             self._console.aside(line)
 
     def check(self) -> None:
-        """StoppedEarly when one has ended, unless code just loaded is to blame: then we wait."""
+        """StoppedEarly when one has ended, unless the code is to blame: then we wait for better."""
         for child in (self._api, self._worker):
             if child is None or child.alive:
                 continue
-            if time.monotonic() > self._reloaded_at + _PROBATION_SECONDS:
+            if not self._code_is_to_blame(child):
                 raise StoppedEarly(child.obituary())
             self._bury(child)
 
+    def _code_is_to_blame(self, child: ChildProcess) -> bool:
+        """Whether code was loaded just now, or gunicorn says that its workers do not start.
+
+        The latter may also happen much later, when it replaces a worker while the code on disk
+        is broken.
+        """
+        fresh = time.monotonic() < self._reloaded_at + _PROBATION_SECONDS
+        return fresh or (child is self._api and child.exit_code == _WORKERS_DO_NOT_START)
+
     def _bury(self, child: ChildProcess) -> None:
         self._console.say(child.obituary())
-        self._console.say("It ended after the reload, and starts again with the next change.")
+        self._console.say("It starts again with the next change of the code.")
         child.stop()
         if child is self._api:
             self._api = None
@@ -102,7 +112,9 @@ class Programs:
             self._console.say(str(error))
             return
         except StoppedEarly as error:
-            self._console.say(f"↻ {names}: {error}\nIt starts again with the next change.")
+            self._console.say(
+                f"↻ {names}: {error}\nIt starts again with the next change of the code."
+            )
             return
         self._console.say(f"↻ {names}: loaded in {time.monotonic() - began:.1f} s")
         if any(path.parts[0] == _MIGRATIONS for path in changed):

@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from embedded.errors import EmbeddedError, PortTaken, StoppedEarly
 from embedded.locks import FolderLock
@@ -17,6 +19,7 @@ from embedded.process import ChildProcess, Command
 
 _READY_SECONDS = 20.0
 _TRIES_FOR_A_PORT = 5
+_ONCE = Retry(NoBackoff(), 0)
 
 
 def wheel_binary() -> Path:
@@ -143,7 +146,7 @@ class ValkeyServer:
         )
 
     def _answers(self) -> bool:
-        client = redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2)
+        client = redis.Redis.from_url(self.url, retry=_ONCE, socket_timeout=2)
         try:
             facts = client.info("server")
         except (redis.ConnectionError, redis.TimeoutError):

@@ -67,6 +67,8 @@ class Endpoint:
     returns: type[Schema] | None
     status: int
     errors: tuple[int, ...]
+    takes_file: bool
+    gives_file: bool
 
 
 def endpoint(
@@ -79,6 +81,8 @@ def endpoint(
     returns: type[Schema] | None = None,
     status: int = 200,
     errors: tuple[int, ...] = (),
+    takes_file: bool = False,
+    gives_file: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
@@ -86,7 +90,8 @@ def endpoint(
     parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission, ``resource:action``.
     ``transaction=None`` is for work with several short transactions: the function gets
     ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer for a tenant
-    that is suspended or has no database yet.
+    that is suspended or has no database yet. ``takes_file`` and ``gives_file`` only document a body
+    of bytes, which the view reads or answers with itself.
     """
     stated = Endpoint(
         allow=allow,
@@ -97,6 +102,8 @@ def endpoint(
         returns=returns,
         status=status,
         errors=errors,
+        takes_file=takes_file,
+        gives_file=gives_file,
     )
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
@@ -157,7 +164,7 @@ def _load(schema: type[Schema], payload: object) -> object:
     except ValidationError as error:
         raise Unprocessable(
             "Some fields are not acceptable; see errors.",
-            errors=cast("dict[str, object]", error.normalized_messages()),
+            errors=error.normalized_messages(),  # type: ignore[no-untyped-call]
         ) from None
 
 

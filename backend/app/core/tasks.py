@@ -133,7 +133,7 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
         retry_backoff=True,
         max_retries=5,
     )
-    def run(self: Any, **arguments: str) -> None:
+    def run(self: Any, /, **arguments: str) -> None:
         tenant = (self.request.headers or {}).get("tenant")
         if tenant is None:
             raise NoTenantInMessage(definition.name)

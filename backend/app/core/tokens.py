@@ -76,11 +76,12 @@ def current_keys() -> KeyRing:
 
 
 def issue(*, user_id: UUID, session_id: UUID) -> str:
-    return create_access_token(
+    token: str = create_access_token(
         identity=str(user_id),
         additional_claims={"sid": str(session_id)},
         additional_headers={"kid": current_keys().signing_key().kid},
     )
+    return token
 
 
 def public_jwk(key: RSAPublicKey) -> dict[str, str]:

@@ -123,7 +123,7 @@ class DiskStorage:
     def sign(self, link: Link, *, expires_in: int) -> str:
         expires_at = int(clock.now().timestamp()) + expires_in
         token = self._links.dumps([link.key, link.name, link.content_type, expires_at])
-        return f"{self._public_url}/api/links/{cast('str', token)}"
+        return f"{self._public_url}/api/links/{token}"
 
     def redeem(self, token: str) -> Link:
         """What the link's token opens.

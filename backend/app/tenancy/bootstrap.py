@@ -129,7 +129,7 @@ def _create_roles(
     for role, attributes in _login_roles(installation).items():
         verb = "ALTER" if _role_exists(connection, role) else "CREATE"
         connection.execute(
-            sql.SQL(f"{verb} ROLE {{role}} LOGIN {attributes} PASSWORD {{verifier}}").format(  # type: ignore[arg-type]  # constants of this module
+            sql.SQL(f"{verb} ROLE {{role}} LOGIN {attributes} PASSWORD {{verifier}}").format(
                 role=sql.Identifier(role), verifier=sql.Literal(credentials[role].verifier)
             )
         )
@@ -164,10 +164,14 @@ def _create_main_database(
             "ALTER SCHEMA public OWNER TO {main_owner}",
             "REVOKE ALL ON SCHEMA public FROM PUBLIC",
             "GRANT USAGE ON SCHEMA public TO {app}, {platform}",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {main_owner} IN SCHEMA public"
-            " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}, {platform}",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {main_owner}"
-            " REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {main_owner} IN SCHEMA public"
+                " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}, {platform}"
+            ),
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {main_owner}"
+                " REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+            ),
         ):
             inside.execute(_with_roles(text, installation))
 
@@ -207,7 +211,7 @@ def _inside(admin_url: str, database: str) -> Iterator[Connection]:
 
 def _with_roles(text: str, installation: Installation) -> sql.Composed:
     return statement(
-        text,  # type: ignore[arg-type]  # constants of this module
+        text,
         main_owner=installation.main_owner,
         app=installation.app,
         platform=installation.platform,

@@ -10,15 +10,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
+from sqlalchemy.pool.base import _CreatorWRecFnType
 
 from app.core import liveness
 from app.core.errors import Unavailable
 from app.tenancy.locations import TenantLocation, current_location
+from app.tenancy.server import Connection
 
 
 class TenantBusy(Unavailable):
@@ -56,9 +58,7 @@ class _Ticket:
 class BudgetPool(Pool):
     """A SQLAlchemy pool whose connections belong to the tenant in the context."""
 
-    def __init__(
-        self, creator: Callable[[ConnectionPoolEntry], Any], *, budget: Budget, **options: Any
-    ) -> None:
+    def __init__(self, creator: _CreatorWRecFnType, *, budget: Budget, **options: Any) -> None:
         super().__init__(creator, **options)
         self._budget = budget
         # Reentrant: the garbage collector may return a connection inside the locked section.
@@ -92,11 +92,12 @@ class BudgetPool(Pool):
             raise
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        tenant: str = record.record_info["tenant"]
+        stamp = _stamp(record)
+        tenant: str = stamp["tenant"]
         with self._lock:
             keep = (
                 record.dbapi_connection is not None
-                and self._closed_at.get(tenant, 0) <= record.record_info["opened"]
+                and self._closed_at.get(tenant, 0) <= stamp["opened"]
             )
             if keep:
                 self._idle[record] = tenant
@@ -208,7 +209,7 @@ class BudgetPool(Pool):
 
     def recreate(self) -> "BudgetPool":
         return BudgetPool(
-            self._creator,
+            cast("_CreatorWRecFnType", self._creator),
             budget=self._budget,
             reset_on_return=self._reset_on_return,
             _dispatch=self.dispatch,
@@ -219,19 +220,16 @@ class BudgetPool(Pool):
         return f"open {self._open} of {self._budget.connections}, idle {len(self._idle)}"
 
 
-def create_tenant_engine(
-    connect: Callable[[TenantLocation], DBAPIConnection], budget: Budget
-) -> Engine:
+def create_tenant_engine(connect: Callable[[TenantLocation], Connection], budget: Budget) -> Engine:
     """The engine of the tenant plane; ``connect`` opens a connection with the tenant's role."""
 
-    def create(record: ConnectionPoolEntry) -> DBAPIConnection:
-        location = current_location()
-        # record_info outlives a reconnect: the slot stays with the tenant it was given to.
-        if record.record_info.setdefault("tenant", location.database) != location.database:
+    def create(rec: ConnectionPoolEntry) -> DBAPIConnection:
+        location, stamp = current_location(), _stamp(rec)
+        if stamp.setdefault("tenant", location.database) != location.database:
             raise WrongTenant("a connection's slot belongs to another tenant")
         connection = connect(location)
-        record.record_info["opened"] = time.monotonic()
-        return connection
+        stamp["opened"] = time.monotonic()
+        return cast("DBAPIConnection", connection)
 
     engine = create_engine(
         "postgresql+psycopg://",
@@ -243,6 +241,14 @@ def create_tenant_engine(
     event.listen(engine, "before_cursor_execute", _compare_tenants)
     event.listen(engine, "handle_error", _lose_one_connection_only)
     return engine
+
+
+def _stamp(record: ConnectionPoolEntry) -> dict[str, Any]:
+    """Whose slot it is. It outlives a reconnect, unlike the record's ``info``."""
+    stamp = record.record_info
+    if stamp is None:
+        raise RuntimeError("a pool's record without its record_info")
+    return stamp
 
 
 def _compare_tenants(

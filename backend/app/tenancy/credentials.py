@@ -57,7 +57,7 @@ class Credentials:
         return f"SCRAM-SHA-256${_ITERATIONS}:{self.salt}${stored_key}:{self.server_key}"
 
     def connect_arguments(self) -> dict[str, str]:
-        """libpq's parameters for this login."""
+        """Parameters of libpq for this login."""
         if psycopg.pq.version() >= _LIBPQ_WITH_SCRAM_KEYS:
             return {"scram_client_key": self.client_key, "scram_server_key": self.server_key}
         return {"password": self.password}

@@ -8,7 +8,6 @@ import random
 import time
 from typing import Final, LiteralString
 
-import psycopg
 from psycopg import errors, sql
 
 from app.core.errors import Conflict

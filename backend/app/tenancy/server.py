@@ -33,9 +33,9 @@ class Server:
         connect_timeout: int,
         statement_timeout_ms: int,
     ) -> None:
-        self._provisioner = conninfo_to_dict(provisioner_url)
+        self._provisioner: dict[str, Any] = conninfo_to_dict(provisioner_url)
         self.installation = installation
-        self._address = {
+        self._address: dict[str, Any] = {
             key: value
             for key, value in self._provisioner.items()
             if key not in {"user", "password", "dbname", "options"}
@@ -78,12 +78,13 @@ class Server:
         Raises:
             psycopg.OperationalError: the server or the tenant's database refuses.
         """
+        login = {
+            "dbname": location.database,
+            "user": location.role,
+            "options": self._tenant_options,
+        }
         return psycopg.connect(
-            **self._address,
-            **credentials.connect_arguments(),
-            dbname=location.database,
-            user=location.role,
-            options=self._tenant_options,
+            make_conninfo(**(self._address | login | credentials.connect_arguments()))
         )
 
     @contextmanager

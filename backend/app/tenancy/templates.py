@@ -7,15 +7,17 @@ import psycopg
 from psycopg import sql
 
 from app.tenancy import migrations
-from app.tenancy.names import Installation, read_comment
+from app.tenancy.names import read_comment
 from app.tenancy.server import Connection, Server, comment_of, database_exists, statement
 
 # Run in a new template as the schema's owner, before and after the migrations.
 _BEFORE: Final = (
     "REVOKE ALL ON SCHEMA public FROM PUBLIC",
     "GRANT USAGE ON SCHEMA public TO {tenant_rw}",
-    "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
-    " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {tenant_rw}",
+    (
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {tenant_rw}"
+    ),
     "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO {tenant_rw}",
     "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
 )
@@ -65,7 +67,7 @@ def _build(server: Server, connection: Connection, name: str) -> None:
 def _run_as_owner(server: Server, name: str, statements: tuple[str, ...]) -> None:
     with psycopg.connect(server.owner_url(name)) as connection:
         for text in statements:
-            connection.execute(statement(text, tenant_rw=server.installation.tenant_rw))  # type: ignore[arg-type]  # constants of this module
+            connection.execute(statement(text, tenant_rw=server.installation.tenant_rw))
 
 
 def _close(connection: Connection, name: str) -> None:

@@ -17,7 +17,7 @@ def include_object(
     name: str | None,
     kind: str,
     reflected: bool,
-    _compare_to: Any,  # noqa: FBT001  # Alembic's signature
+    _compare_to: Any,
 ) -> bool:
     """Keeps every table of the tenant plane out of the main database's migrations."""
     table = getattr(item, "table", item)

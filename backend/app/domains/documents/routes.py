@@ -31,6 +31,7 @@ _ONE: Final = _DOCUMENTS + "/<uuid:document_id>"
 @endpoint(
     allow="documents:create",
     transaction=None,
+    takes_file=True,
     returns=schemas.Document,
     status=201,
     errors=(400, 401, 403, 404, 413, 415, 422, 503, 507),
@@ -81,7 +82,12 @@ def delete_document(session: TenantSession, caller: Caller, document_id: UUID) -
 
 
 @blueprint.get(_ONE + "/download")
-@endpoint(allow="documents:read", transaction="tenant", errors=(401, 403, 404, 416, 503))
+@endpoint(
+    allow="documents:read",
+    transaction="tenant",
+    gives_file=True,
+    errors=(401, 403, 404, 416, 503),
+)
 def download_document(session: TenantSession, document_id: UUID) -> Response:
     """The document's bytes; Range and If-None-Match are honoured."""
     document, file = service.open_document(session, current_storage(), document_id=document_id)
@@ -110,7 +116,7 @@ def create_link(
 
 
 @blueprint.get("/api/links/<token>")
-@endpoint(allow=PUBLIC, transaction=None, errors=(404, 416, 503))
+@endpoint(allow=PUBLIC, transaction=None, gives_file=True, errors=(404, 416, 503))
 def follow_link(token: str) -> Response:
     """The bytes behind a signed link of the disk store; no token is needed."""
     storage = current_storage()
@@ -138,7 +144,8 @@ def _file_response(
         size = file.seek(0, 2)
         file.seek(0)
     response.content_length = size
-    return response.make_conditional(request, accept_ranges=True, complete_length=size)
+    response.make_conditional(request, accept_ranges=True, complete_length=size)
+    return response
 
 
 def _attachment(name: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -26,7 +25,7 @@ class Membership:
     created_at: datetime
 
 
-def _memberships(user_id: UUID) -> Select[Any]:
+def _memberships(user_id: UUID) -> Select[UUID, str, str, str, str, str | None, datetime]:
     return (
         select(
             Tenant.id,

@@ -1,0 +1,127 @@
+"""The API's contract (OpenAPI 3.1), generated from what the routes state of themselves."""
+
+import re
+from typing import Any, Final
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask
+from marshmallow import Schema, fields
+from werkzeug.routing import Rule
+
+from app.core.errors import AppError
+from app.core.http import PUBLIC, Endpoint, stated_endpoint
+
+API_VERSION: Final = "0.1.0"
+_PARAMETER: Final = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
+_BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_UPLOAD: Final = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {"file": {"type": "string", "format": "binary"}},
+        }
+    }
+}
+
+
+class Problem(Schema):
+    """RFC 9457; ``code`` is stable, ``errors`` maps fields to messages."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    code = fields.String(required=True)
+    detail = fields.String(required=True)
+    request_id = fields.String(required=True)
+    errors = fields.Dict()
+
+
+def generate_yaml(app: Flask) -> str:
+    """The whole document as YAML, the same for the same routes."""
+    spec = APISpec(
+        title="Tenantry",
+        version=API_VERSION,
+        openapi_version="3.1.0",
+        info={"description": "A back end with a PostgreSQL database of its own for every tenant."},
+        plugins=[MarshmallowPlugin()],
+    )
+    spec.components.security_scheme(
+        "bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    )
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions[rule.endpoint]
+        stated = stated_endpoint(view)
+        if stated is not None:
+            spec.path(
+                _PARAMETER.sub(r"{\g<name>}", rule.rule),
+                operations=_operations(rule, stated, view.__doc__ or ""),
+            )
+    return str(spec.to_yaml())
+
+
+def _operations(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
+    methods = sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    return {method.lower(): _operation(rule, stated, summary) for method in methods}
+
+
+def _operation(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": rule.endpoint.rpartition(".")[2],
+        "tags": [rule.endpoint.partition(".")[0]],
+        "summary": summary.strip(),
+        "x-permission": stated.allow,
+        "security": [] if stated.allow == PUBLIC else [{"bearer": []}],
+        "parameters": _parameters(rule, stated),
+        "responses": {str(stated.status): _success(stated)} | _failures(stated),
+    }
+    if stated.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": stated.body}},
+        }
+    elif stated.takes_file:
+        operation["requestBody"] = {"required": True, "content": _UPLOAD}
+    return operation
+
+
+def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
+    path = [
+        {
+            "in": "path",
+            "name": match["name"],
+            "required": True,
+            "schema": {"type": "string"}
+            | ({"format": "uuid"} if match["converter"] == "uuid" else {}),
+        }
+        for match in _PARAMETER.finditer(rule.rule)
+    ]
+    query: list[dict[str, Any]] = (
+        [] if stated.query is None else [{"in": "query", "schema": stated.query}]
+    )
+    return path + query
+
+
+def _success(stated: Endpoint) -> dict[str, Any]:
+    if stated.gives_file:
+        return {"description": "The bytes.", "content": _BINARY}
+    if stated.returns is None:
+        return {"description": "Done."}
+    return {"description": "Done.", "content": {"application/json": {"schema": stated.returns}}}
+
+
+def _failures(stated: Endpoint) -> dict[str, Any]:
+    titles = {cls.status: cls.title for cls in reversed(_all_errors())}
+    return {
+        str(status): {
+            "description": titles[status],
+            "content": {"application/problem+json": {"schema": Problem}},
+        }
+        for status in sorted(stated.errors)
+    }
+
+
+def _all_errors() -> list[type[AppError]]:
+    """Those of ``core.errors``, one for each status."""
+    return AppError.__subclasses__()

@@ -1,0 +1,140 @@
+"""The rules of the house that imports cannot show."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import Table
+from sqlalchemy.orm import Mapper
+
+from app.core.db import MIGRATIONS, MainModel
+from app.core.tasks import DEFINITIONS
+from app.factory import MODELS, TASKS
+from app.tenancy.models import TenantModel
+from tests.paths import APP, BACKEND, PROJECT
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+
+
+def _sources(folder: Path = APP) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*.py")):
+        yield path.relative_to(PROJECT).as_posix(), path.read_text(encoding="utf-8")
+
+
+def _matches(pattern: str, *, allowed: tuple[str, ...]) -> list[str]:
+    found = []
+    for name, text in _sources():
+        inside = name.removeprefix("backend/app/")
+        if not inside.startswith(allowed):
+            found += [
+                f"{name}:{number}"
+                for number, line in enumerate(text.splitlines(), start=1)
+                if re.search(pattern, line)
+            ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [
+        (r"\.commit\(|\.rollback\(|\bdb\.session\b", ("core/", "tenancy/")),
+        (r"\bos\.environ\b|\bgetenv\(", ("settings.py",)),
+        # Names and types of another time: use core.clock and core.ids.
+        (r"datetime\.now\(|datetime\.utcnow\(|time\.time\(", ("core/clock.py", "core/logs.py")),
+        (r"\buuid4\(|\buuid1\(", ("core/ids.py", "core/problems.py")),
+        # A committed SET outlives the return of a connection to its pool.
+        (r"""["']SET (?!LOCAL)""", ("tenancy/server.py",)),
+        (r"psycopg\.connect\(", ("tenancy/",)),
+        (r"\bprint\(", ()),
+    ],
+)
+def test_only_there(pattern: str, allowed: tuple[str, ...]) -> None:
+    assert not _matches(pattern, allowed=allowed or ("-",))
+
+
+def test_the_patterns_would_be_found() -> None:
+    """The control: each folder that is let off holds what the others may not."""
+    assert _matches(r"\bdb\.engine\b", allowed=("-",))
+    assert _matches(r"psycopg\.connect\(", allowed=("-",))
+
+
+def test_files_and_functions_stay_short() -> None:
+    long = []
+    for folder in (APP, BACKEND / "embedded"):
+        for name, text in _sources(folder):
+            if text.count("\n") > LONGEST_FILE:
+                long.append(name)
+            long += [
+                f"{name}:{node.lineno} {node.name}"
+                for node in ast.walk(ast.parse(text))
+                if isinstance(node, ast.FunctionDef)
+                and (node.end_lineno or 0) - node.lineno > LONGEST_FUNCTION
+            ]
+    assert not long
+
+
+def test_no_import_inside_a_function() -> None:
+    inside = [
+        f"{name}:{inner.lineno}"
+        for name, text in _sources()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Import | ast.ImportFrom)
+    ]
+    assert not inside
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [name for name, text in _sources() if ast.get_docstring(ast.parse(text)) is None]
+    assert not silent
+
+
+def test_every_module_that_declares_models_or_tasks_is_wired() -> None:
+    wired = {module.__name__ for module in (*MODELS, *TASKS)}
+    declaring = {
+        "app." + path.relative_to(APP).with_suffix("").as_posix().replace("/", ".")
+        for path in APP.glob("domains/*/*.py")
+        if path.name in {"models.py", "tasks.py"}
+    }
+    assert declaring == wired
+
+
+def test_every_task_has_a_written_name_of_its_domain() -> None:
+    assert DEFINITIONS
+    for definition in DEFINITIONS.values():
+        domain = definition.run.__module__.split(".")[2]
+        assert definition.name.startswith(f"{domain}."), definition.name
+
+
+def test_every_job_that_is_sent_exists() -> None:
+    sent = {
+        match[1]
+        for _, text in _sources()
+        for match in re.finditer(r"enqueue_after_commit\(\s*\w+,\s*\"([^\"]+)\"", text)
+    }
+    assert sent
+    assert sent <= DEFINITIONS.keys()
+
+
+def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
+    for mapper in base.registry.mappers:  # type: ignore[attr-defined]
+        yield mapper, mapper.local_table
+
+
+def test_planes_share_no_table_and_no_key() -> None:
+    assert not set(TenantModel.metadata.tables) & set(MainModel.metadata.tables)
+    for base in (TenantModel, MainModel):
+        for _, table in _tables(base):
+            assert table.metadata is base.metadata
+            for key in table.foreign_keys:
+                assert key.column.table.metadata is base.metadata
+
+
+@pytest.mark.parametrize("tree", ["main", "tenant"])
+def test_each_migration_tree_has_one_head(tree: str) -> None:
+    assert len(ScriptDirectory(str(MIGRATIONS / tree)).get_heads()) == 1

@@ -1,0 +1,152 @@
+"""Every route states its policy, and one table says who gets what from it."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app.core.http import PUBLIC, SIGNED_IN, stated_endpoint
+from app.core.openapi import generate_yaml
+from app.domains.access.policy import PERMISSIONS
+from tests.cast import Cast, Person
+from tests.paths import PROJECT
+
+PUBLIC_ROUTES = {
+    "health",
+    "identity.log_in",
+    "identity.refresh",
+    "identity.key_set",
+    "documents.follow_link",
+}
+
+# Columns: anonymous, a stranger (Mallory), viewer, user, admin, owner, platform administrator.
+# A stranger to acme gets 404 from every route of acme: nothing says that it exists.
+COLUMNS = ("anonymous", "mallory", "bob", "ursula", "ada", "alice", "petra")
+# fmt: off
+TABLE: dict[str, tuple[int, ...]] = {
+    "health":                     (200, 200, 200, 200, 200, 200, 200),
+    "identity.log_in":            (401, 401, 401, 401, 401, 401, 401),
+    "identity.refresh":           (401, 401, 401, 401, 401, 401, 401),
+    "identity.key_set":           (200, 200, 200, 200, 200, 200, 200),
+    "identity.me":                (401, 200, 200, 200, 200, 200, 200),
+    "identity.log_out":           (401, 204, 204, 204, 204, 204, 204),
+    "tenants.create_tenant":      (401, 422, 422, 422, 422, 422, 422),
+    "tenants.list_tenants":       (401, 200, 200, 200, 200, 200, 200),
+    "tenants.get_tenant":         (401, 404, 200, 200, 200, 200, 404),
+    "tenants.retry_provisioning": (401, 404, 403, 403, 403, 409, 404),
+    "documents.upload_document":  (401, 404, 403, 201, 201, 201, 404),
+    "documents.list_documents":   (401, 404, 200, 200, 200, 200, 404),
+    "documents.get_document":     (401, 404, 200, 200, 200, 200, 404),
+    "documents.download_document":(401, 404, 200, 200, 200, 200, 404),
+    "documents.create_link":      (401, 404, 200, 200, 200, 200, 404),
+    "documents.delete_document":  (401, 404, 403, 403, 204, 204, 404),
+    "documents.follow_link":      (404, 404, 404, 404, 404, 404, 404),
+}
+# fmt: on
+
+Request = Callable[[Any, dict[str, str]], TestResponse]
+
+
+def _json(method: str, path: str, body: dict[str, object] | None = None) -> Request:
+    return lambda client, headers: client.open(
+        path, method=method, json=body, headers=headers, buffered=True
+    )
+
+
+def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
+    """One well-formed request for each route, on acme and a document of Alice's."""
+    tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
+    refused = {"email": "nobody@example.com", "password": "wrong"}
+    return {
+        "health": _json("GET", "/health"),
+        "identity.log_in": _json("POST", "/api/auth/login", refused),
+        "identity.refresh": _json("POST", "/api/auth/refresh", {"refresh_token": "unknown"}),
+        "identity.key_set": _json("GET", "/.well-known/jwks.json"),
+        "identity.me": _json("GET", "/api/users/me"),
+        "identity.log_out": _json("POST", "/api/auth/logout"),
+        "tenants.create_tenant": _json("POST", "/api/tenants", {"name": "", "slug": "-"}),
+        "tenants.list_tenants": _json("GET", "/api/tenants"),
+        "tenants.get_tenant": _json("GET", tenant),
+        "tenants.retry_provisioning": _json("POST", tenant + "/retry"),
+        "documents.upload_document": lambda client, headers: client.post(
+            cast.acme.documents,
+            data={"file": (io.BytesIO(b"plans"), "plans.txt")},
+            headers=headers,
+            buffered=True,
+        ),
+        "documents.list_documents": _json("GET", cast.acme.documents),
+        "documents.get_document": _json("GET", one),
+        "documents.download_document": _json("GET", one + "/download"),
+        "documents.create_link": _json("GET", one + "/download-url"),
+        "documents.delete_document": _json("DELETE", one),
+        "documents.follow_link": _json("GET", "/api/links/forged"),
+    }
+
+
+def _routes(app: Flask) -> Iterator[str]:
+    yield from {rule.endpoint for rule in app.url_map.iter_rules()}
+
+
+def test_every_route_states_its_policy(app: Flask) -> None:
+    known = {PUBLIC, SIGNED_IN}.union(*PERMISSIONS.values())
+    for name in _routes(app):
+        stated = stated_endpoint(app.view_functions[name])
+        assert stated is not None, f"{name} has no @endpoint"
+        assert stated.allow in known, f"{name} asks for {stated.allow}, which no role has"
+
+
+def test_public_routes_are_listed_by_name(app: Flask) -> None:
+    public = set()
+    for name in _routes(app):
+        stated = stated_endpoint(app.view_functions[name])
+        if stated is not None and stated.allow == PUBLIC:
+            public.add(name)
+    assert public == PUBLIC_ROUTES
+
+
+def test_routes_of_a_tenant_ask_for_a_permission(app: Flask) -> None:
+    for rule in app.url_map.iter_rules():
+        stated = stated_endpoint(app.view_functions[rule.endpoint])
+        if stated is not None and "tenant_id" in rule.arguments:
+            assert stated.allow not in {PUBLIC, SIGNED_IN}, rule.rule
+        elif stated is not None:
+            assert stated.transaction != "tenant", rule.rule
+
+
+def test_the_table_covers_every_route(app: Flask) -> None:
+    assert set(TABLE) == set(_routes(app))
+
+
+@pytest.mark.parametrize("route", TABLE)
+def test_who_gets_what(route: str, app: Flask, cast: Cast) -> None:
+    got = []
+    for column in COLUMNS:
+        upload = cast.alice.post(
+            cast.acme.documents, data={"file": (io.BytesIO(b"plans"), "plans.txt")}
+        )
+        request = _requests(cast, upload.get_json()["id"])[route]
+        person: Person | None = getattr(cast, column, None)
+        headers = {} if person is None else person.again().headers
+        got.append(request(app.test_client(), headers).status_code)
+    assert dict(zip(COLUMNS, got, strict=True)) == dict(zip(COLUMNS, TABLE[route], strict=True))
+
+
+@pytest.mark.parametrize("route", [name for name, row in TABLE.items() if row[1] == 404])
+def test_a_stranger_learns_nothing_of_a_tenant(route: str, app: Flask, cast: Cast) -> None:
+    """Acme answers Mallory exactly as a tenant that does not exist."""
+    client, headers = app.test_client(), cast.mallory.headers
+    real = _requests(cast, str(uuid4()))[route](client, headers)
+    nobody = str(uuid4())
+    unreal = Cast(**(vars(cast) | {"acme": type(cast.acme)(nobody, "none", "none")}))  # type: ignore[arg-type]
+    absent = _requests(unreal, str(uuid4()))[route](client, headers)
+    answers = [answer.get_json() | {"request_id": ""} for answer in (real, absent)]
+    assert answers[0] == answers[1]
+
+
+def test_swagger_is_what_the_routes_generate(app: Flask) -> None:
+    written = (PROJECT / "swagger.yaml").read_text(encoding="utf-8")
+    assert generate_yaml(app) == written, "run scripts/generate_swagger.py"
