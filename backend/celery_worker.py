@@ -8,8 +8,11 @@ from app.core import db, logs
 from app.core.tasks import DEFINITIONS
 from app.factory import create_app
 from app.settings import load_settings
+from app.tenancy.capacity import check_capacity
 
-app = create_app(load_settings())
+settings = load_settings()
+app = create_app(settings)
+check_capacity(app.extensions["tenancy"].server, settings)
 celery = app.extensions["celery"]
 
 QUEUES: Final = tuple(sorted({definition.queue for definition in DEFINITIONS.values()}))

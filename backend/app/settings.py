@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr
 
     main_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    platform_pool_size: Annotated[int, Field(ge=1, le=200)] = 2
     tenant_connection_budget: Annotated[int, Field(ge=1, le=5000)] = 40
     tenant_connections_per_tenant: Annotated[int, Field(ge=1, le=100)] = 4
     # CONNECTION LIMIT of each tenant's role, over all processes.

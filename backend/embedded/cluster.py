@@ -178,10 +178,6 @@ def is_server_of(pid: int, cluster: Path) -> bool:
 
 def _program_of(pid: int) -> str:
     """On systems without /proc."""
-    ps = subprocess.run(  # noqa: S603
-        ["ps", "-p", str(pid), "-o", "comm="],
-        capture_output=True,
-        text=True,
-        check=False,  # noqa: S607
-    )
-    return ps.stdout.strip()
+    command = ["ps", "-p", str(pid), "-o", "comm="]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return answer.stdout.strip()

@@ -45,7 +45,7 @@ class PostgresServer:
         *,
         bin_dir: Path | None = None,
         durable: bool = True,
-        max_connections: int = 200,
+        max_connections: int = 300,
         port: int | None = None,
         log: Path | None = None,
     ) -> None:

@@ -30,7 +30,7 @@ class Servers:
         if os.environ.get("REQUIRE_REAL_SERVERS"):
             pytest.exit(f"the real servers are required: set {', '.join(missing)}", returncode=3)
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-")))
-        postgres = PostgresServer(folder / "postgres", durable=False, max_connections=300)
+        postgres = PostgresServer(folder / "postgres", durable=False)
         self._stack.enter_context(postgres)
         redis = ValkeyServer(folder / "valkey")
         self._stack.enter_context(redis)

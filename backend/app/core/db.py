@@ -112,7 +112,13 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     if settings.database_platform_url is not None:
         platform = sqlalchemy_url(settings.database_platform_url.get_secret_value())
-        app.config["SQLALCHEMY_BINDS"] = {"platform": {"url": platform, **options}}
+        app.config["SQLALCHEMY_BINDS"] = {
+            "platform": {
+                "url": platform,
+                **options,
+                "pool_size": settings.platform_pool_size,
+            }
+        }
     db.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS / "main"))
     with app.app_context():

@@ -140,4 +140,5 @@ def _fail(tenant_id: UUID, error: Exception) -> None:
         tenant = queries.tenant_for_change(session, tenant_id)
         if tenant is not None and tenant.state == TenantState.CREATING:
             tenant.state = TenantState.FAILED
-            tenant.failure = f"{type(error).__name__}: {error}"[:500]
+            # The owner reads this: what a server said stays in the log.
+            tenant.failure = error.detail if isinstance(error, AppError) else "unexpected error"

@@ -1,0 +1,46 @@
+"""Whether the connections that all processes may open fit into what the server accepts."""
+
+import logging
+from typing import Final
+
+from app.settings import InvalidSettings, Settings
+from app.tenancy.server import Server, ServerUnavailable
+
+logger = logging.getLogger(__name__)
+
+# For migrations, provisioning, people with psql, and servers that end a little after their client.
+HEADROOM: Final = 10
+
+
+def connections_needed(settings: Settings) -> int:
+    """The most that this installation's processes hold open, main database included."""
+    per_process = (
+        settings.tenant_connection_budget + settings.main_pool_size + settings.platform_pool_size
+    )
+    return settings.process_count * per_process + HEADROOM
+
+
+def check_capacity(server: Server, settings: Settings) -> None:
+    """Refuses to start a process that would run into the server's limit under load.
+
+    A server that is away at this moment says nothing about its limit: the process starts.
+
+    Raises:
+        InvalidSettings: it does not fit.
+    """
+    try:
+        with server.connect_as_provisioner() as connection:
+            row = connection.execute(
+                "SELECT current_setting('max_connections')::int"
+                " - current_setting('superuser_reserved_connections')::int"
+            ).fetchone()
+    except ServerUnavailable:
+        logger.warning("the tenants' server is away: its max_connections was not checked")
+        return
+    accepted, needed = int(row[0]) if row else 0, connections_needed(settings)
+    if needed > accepted:
+        raise InvalidSettings(
+            f"PROCESS_COUNT x (TENANT_CONNECTION_BUDGET + MAIN_POOL_SIZE + PLATFORM_POOL_SIZE)"
+            f" + {HEADROOM} = {needed} connections, and the server accepts {accepted}:"
+            " raise its max_connections or lower one of them."
+        )
