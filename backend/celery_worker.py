@@ -1,4 +1,4 @@
-"""The job process: ``celery -A celery_worker worker -Q default,documents``."""
+"""The job process: ``celery -A celery_worker:celery worker -Q documents``."""
 
 from typing import Any, Final
 

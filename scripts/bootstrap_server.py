@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Prepare a PostgreSQL server, as its superuser: roles, main database, empty template.
 
 Repeating it is harmless. With --env-file the roles' URLs are kept in that file, and their

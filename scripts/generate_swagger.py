@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write swagger.yaml from the routes; with --check, only say whether it is up to date."""
 
 import argparse

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Bring an installation to a state in which it can serve; repeating it is harmless.
 
 Migrates the main database, builds the tenants' template and makes the first signing key; with

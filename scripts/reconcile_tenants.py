@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Compare the ledger of tenants with the server and, with --apply, mend what a crash left.
 
 Touches only what this installation made. Exits 1 where something is left to do.

@@ -1,17 +1,11 @@
 """The only reader of the environment: typed, frozen, checked at start."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
 from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-
-class Environment(StrEnum):
-    DEVELOPMENT = "development"
-    PRODUCTION = "production"
 
 
 class InvalidSettings(SystemExit):
@@ -23,7 +17,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    environment: Environment = Environment.PRODUCTION
     public_url: str = "http://localhost:4999"
 
     # Names this installation's roles and databases on a server that others may share.
@@ -91,10 +84,6 @@ class Settings(BaseSettings):
                 f"TENANT_ROLE_CONNECTION_LIMIT = {self.tenant_role_connection_limit}",
             )
         return self
-
-    @property
-    def in_production(self) -> bool:
-        return self.environment is Environment.PRODUCTION
 
 
 def load_settings() -> Settings:

@@ -117,6 +117,10 @@ def create_celery(app: Flask, settings: Settings, open_tenant: TenantOpener) -> 
             "visibility_timeout": _VISIBILITY_TIMEOUT,
             "socket_connect_timeout": _BROKER_TIMEOUT,
             "socket_timeout": _BROKER_TIMEOUT * 5,
+            # Of the sender: Kombu would go on for six seconds, with a request waiting.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
         },
     )
     for definition in DEFINITIONS.values():

@@ -19,7 +19,8 @@ from app.core.errors import Unauthenticated
 from app.settings import Settings
 
 AUDIENCE: Final = "tenantry-api"
-ALGORITHM: Final = "RS256"  # verification is what counts, and it is four times that of ES256
+ALGORITHM: Final = "RS256"  # each request verifies: RS256 does so three times faster than ES256
+_REQUIRED: Final = frozenset({"type", "exp", "sub", "sid"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ def init_app(app: Flask, settings: Settings, keys: KeyRing) -> None:
     manager.encode_key_loader(lambda _identity: keys.signing_key().private_key)
 
     @manager.decode_key_loader
-    def _key_of(header: dict[str, Any], _claims: dict[str, Any]) -> RSAPublicKey:
+    def _key_of(header: dict[str, Any], claims: dict[str, Any]) -> RSAPublicKey:
+        if not claims.keys() >= _REQUIRED:  # the library takes a missing type for "access"
+            raise InvalidTokenError("a claim is missing")
         kid = header.get("kid")
         key = keys.public_key(kid) if isinstance(kid, str) else None
         if key is None:  # any other exception would become a 500
@@ -103,7 +106,6 @@ def verify(authorization: str | None) -> AccessClaims:
         claims = decode_token(token)
         if claims["type"] != "access":
             raise InvalidTokenError("not an access token")
-        _ = claims["exp"]
         return AccessClaims(UUID(claims["sub"]), UUID(claims["sid"]))
     except (
         PyJWTError,

@@ -230,4 +230,8 @@ def _url(admin_url: str, role: str, password: str, database: str) -> str:
     """A libpq URI for the role on the administrator's server."""
     given: dict[str, Any] = conninfo_to_dict(admin_url)
     rest = {key: given[key] for key in given if key not in {"user", "password", "dbname"}}
-    return f"postgresql://{quote(role)}:{quote(password)}@/{quote(database)}?{urlencode(rest)}"
+    address = ""
+    if not str(rest.get("host", "/")).startswith("/"):
+        address = f"{rest.pop('host')}:{rest.pop('port', 5432)}"
+    url = f"postgresql://{quote(role)}:{quote(password)}@{address}/{quote(database)}"
+    return f"{url}?{urlencode(rest)}" if rest else url
