@@ -44,6 +44,7 @@ lint: $(INSTALLED) ## Check style, types and the contracts between packages
 	@$(IN_BACKEND) -m ruff check . ../scripts ../bench
 	@$(IN_BACKEND) -m ruff format --check . ../scripts ../bench
 	@$(IN_BACKEND) -m mypy
+	@$(IN_BACKEND) -m mypy ../scripts
 	@$(IN_BACKEND) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
 .PHONY: format
@@ -94,6 +95,6 @@ $(INSTALLED): backend/requirements-dev.lock
 	$(PYTHON) -m pip install --disable-pip-version-check --no-input --progress-bar off \
 		--require-hashes -r $< \
 		| awk 'BEGIN { "grep -c == $<" | getline all } \
-			/^Collecting / { printf "  %d of %d: %s\n", ++n, all, $$2; fflush() } \
+			/^Collecting / && ++n % 10 == 0 { printf "  %d of %d\n", n, all; fflush() } \
 			/^Installing / { print "  Unpacking"; fflush() }'; \
 	touch $@

@@ -5,7 +5,9 @@ passwords reused from it; without, the URLs are printed.
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -48,7 +50,11 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--admin-url", required=True, help="libpq URI of a superuser")
+    parser.add_argument(
+        "--admin-url",
+        default=os.environ.get("ADMIN_DATABASE_URL"),
+        help="libpq URI of a superuser; better in ADMIN_DATABASE_URL, since ps shows arguments",
+    )
     parser.add_argument("--installation", default="tenantry", help="id that marks what is ours")
     parser.add_argument("--database", help="the main database's name (default: the id)")
     parser.add_argument("--env-file", type=Path, help="where to keep the roles' URLs")
@@ -59,7 +65,10 @@ def parse() -> argparse.Namespace:
         default=ForeignDatabases.REFUSE,
         help="what to do about other databases that every role may connect to",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.admin_url:
+        parser.error("give ADMIN_DATABASE_URL or --admin-url")
+    return arguments
 
 
 def read_env(path: Path | None) -> dict[str, str]:
@@ -74,7 +83,7 @@ def write_env(path: Path, values: dict[str, str]) -> None:
     path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
 
 
-def passwords_in(values: object) -> dict[str, str]:
+def passwords_in(values: Iterable[str]) -> dict[str, str]:
     """The password of each role whose URL is among the values."""
     parts = [urlsplit(value) for value in values if value.startswith("postgresql://")]
     return {

@@ -37,7 +37,7 @@ class Application:
         before this has passed.
         """
         try:
-            answer = subprocess.run(  # noqa: S603
+            answer = subprocess.run(
                 [sys.executable, "-c", _IMPORT],
                 cwd=self.backend,
                 env=self.environment,

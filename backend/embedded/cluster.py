@@ -41,7 +41,7 @@ def server_version(bin_dir: Path) -> str:
     """Return what ``postgres --version`` says, such as ``18.4``."""
     program = bin_dir / "postgres"
     try:
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(
             [program, "--version"], capture_output=True, text=True, check=True, timeout=30
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -115,7 +115,7 @@ class Cluster:
         command = [*self._user.prefix, str(self._bin_dir / "initdb"), *options]
         environment: Mapping[str, str] = clean_environment()
         try:
-            subprocess.run(  # noqa: S603
+            subprocess.run(
                 command,
                 check=True,
                 env=environment,
@@ -179,5 +179,5 @@ def is_server_of(pid: int, cluster: Path) -> bool:
 def _program_of(pid: int) -> str:
     """On systems without /proc."""
     command = ["ps", "-p", str(pid), "-o", "comm="]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.stdout.strip()

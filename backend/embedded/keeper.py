@@ -1,6 +1,7 @@
 """Real servers that stay after the command that started them: a process of their own keeps them."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -48,11 +49,12 @@ class Keeper:
 
     def start(self, script: Path, names: Sequence[str], environment_file: Path) -> None:
         """Leave a keeper behind, and wait until its servers are well."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.state_file.unlink(missing_ok=True)  # of a keeper that was killed
         order = ["keep", *names, "--env-file", str(environment_file)]
         command = [sys.executable, str(script), "--cache", str(self.folder.parent), *order]
         with self.log.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -74,6 +76,8 @@ class Keeper:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FolderLock(self.folder)
         lock.acquire()
+        for name in names:  # every start is a fresh one
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         try:
             with stop_on_signals(), real.running(names, self.folder) as servers:
                 text = "".join(f"{key}={value}\n" for key, value in servers.environment.items())

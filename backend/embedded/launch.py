@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> None:
     if os.getppid() != int(parent):  # it ended before we could ask
         sys.exit(1)
     try:
-        os.execvp(program[0], program)  # noqa: S606
+        os.execvp(program[0], program)
     except OSError as error:
         sys.exit(f"{program[0]}: {error.strerror}")
 

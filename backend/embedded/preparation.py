@@ -35,10 +35,11 @@ class Preparation:
         self, admin_url: str, *, ours_alone: bool, environment: Mapping[str, str]
     ) -> None:
         """Roles, main database and rights; the script writes the roles' URLs to the file."""
-        options = ["--admin-url", admin_url, "--installation", INSTALLATION]
+        options = ["--installation", INSTALLATION]
         options += ["--env-file", str(self.environment_file)]
         options += ["--foreign-databases", "revoke"] if ours_alone else []
-        self._run("bootstrap_server", options, environment)
+        # Not an argument: those are for everybody on this machine to read.
+        self._run("bootstrap_server", options, {**environment, "ADMIN_DATABASE_URL": admin_url})
 
     def prepare_data(self, environment: Mapping[str, str], *, people_file: Path) -> list[Person]:
         """Schema, template, signing key, demonstration; everybody who can log in.
@@ -61,7 +62,7 @@ class Preparation:
             log=log,
         )
         with log.open("wb") as errors:
-            ended = subprocess.run(  # noqa: S603
+            ended = subprocess.run(
                 command.argv,
                 env=environment,
                 stdin=subprocess.DEVNULL,

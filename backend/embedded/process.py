@@ -70,7 +70,7 @@ class ChildProcess:
         self.command = command
         self._log_start = command.log.stat().st_size if command.log.exists() else 0
         with command.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 command.argv,
                 cwd=command.folder,
                 env=command.environment,

@@ -129,7 +129,7 @@ class Supervisor:
         storage = self._folders.data / "storage"
         storage.mkdir(mode=0o700, exist_ok=True)
         here = {"REDIS_URL": redis_url, "STORAGE_PATH": str(storage), "PUBLIC_URL": self._url}
-        self._file.keep({"ENVIRONMENT": "development", **here})
+        self._file.keep(here)
         return environment.application_environment(
             self._outer, self._file.read(), server_is_prepared=self._server_is_prepared
         )
@@ -156,6 +156,8 @@ class Supervisor:
         say(f"\nTenantry answers on {self._url}\n")
         for person in people:
             say(f"  {person['email']:<28} {person['password']:<20} {person['note']}")
+        if not people:
+            say("  Everybody was there already, with the passwords that they had.")
         say("\nTry, in another terminal:\n")
         for command in first_commands(self._url, people):
             say(f"  {command}\n")

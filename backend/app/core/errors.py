@@ -64,6 +64,10 @@ class Gone(AppError):
     status, code, title = 410, "gone", "Gone"
 
 
+class PreconditionFailed(AppError):
+    status, code, title = 412, "precondition_failed", "Precondition failed"
+
+
 class PayloadTooLarge(AppError):
     status, code, title = 413, "payload_too_large", "Payload too large"
 

@@ -8,7 +8,8 @@ lay idle longest is closed. docs/decisions/0008 has the measurements behind this
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -61,8 +62,10 @@ class BudgetPool(Pool):
     def __init__(self, creator: _CreatorWRecFnType, *, budget: Budget, **options: Any) -> None:
         super().__init__(creator, **options)
         self._budget = budget
-        # Reentrant: the garbage collector may return a connection inside the locked section.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        # The garbage collector may return a connection at any line, also inside the locked section
+        # and in the middle of a sum: what is returned waits here until the section has ended.
+        self._returned: deque[ConnectionPoolEntry] = deque()
         # Every idle record, least recently used first, and the same by tenant, newest last.
         self._idle: OrderedDict[ConnectionPoolEntry, str] = OrderedDict()
         self._idle_of: dict[str, list[ConnectionPoolEntry]] = {}
@@ -92,24 +95,46 @@ class BudgetPool(Pool):
             raise
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        stamp = _stamp(record)
-        tenant: str = stamp["tenant"]
-        with self._lock:
-            keep = (
-                record.dbapi_connection is not None
-                and self._closed_at.get(tenant, 0) <= stamp["opened"]
-            )
-            if keep:
-                self._idle[record] = tenant
-                self._idle_of.setdefault(tenant, []).append(record)
-                self._grant_waiting()
-        if not keep:
-            self._close(record, tenant)
+        self._returned.append(record)
+        self._take_back()
 
-    # Bookkeeping; all but _close runs with the lock held.
+    # Bookkeeping.
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Never waits for the lock: whoever holds it comes here after letting it go."""
+        while self._returned and self._lock.acquire(blocking=False):
+            unwanted = []
+            try:
+                while self._returned:
+                    record = self._returned.popleft()
+                    if not self._keep(record):
+                        unwanted.append(record)
+            finally:
+                self._lock.release()
+            for record in unwanted:
+                self._close(record)
+
+    def _close(self, record: ConnectionPoolEntry) -> None:
+        try:
+            record.close()
+        finally:
+            self._free_slot(_stamp(record)["tenant"])
+
+    def _free_slot(self, tenant: str) -> None:
+        with self._locked():
+            self._forget_slot(tenant)
+            self._grant_waiting()
 
     def _queue(self, ticket: _Ticket) -> None:
-        with self._lock:
+        with self._locked():
             ahead = sum(other.tenant == ticket.tenant for other in self._waiting)
             if not ahead and self._try_grant(ticket):
                 return
@@ -120,11 +145,24 @@ class BudgetPool(Pool):
             self._waiting.append(ticket)
 
     def _give_up_unless_granted(self, ticket: _Ticket) -> None:
-        with self._lock:
+        with self._locked():
             if not ticket.granted:
                 self._waiting.remove(ticket)
                 self.counts["refused"] += 1
                 raise TenantBusy(f"No database connection came free in {self._budget.wait} s.")
+
+    # The sums; all of it runs with the lock held.
+
+    def _keep(self, record: ConnectionPoolEntry) -> bool:
+        """Takes a returned record back as idle, unless it is dead or to be closed."""
+        stamp = _stamp(record)
+        tenant: str = stamp["tenant"]
+        if record.dbapi_connection is None or self._closed_at.get(tenant, 0) > stamp["opened"]:
+            return False
+        self._idle[record] = tenant
+        self._idle_of.setdefault(tenant, []).append(record)
+        self._grant_waiting()
+        return True
 
     def _try_grant(self, ticket: _Ticket) -> bool:
         tenant = ticket.tenant
@@ -169,40 +207,29 @@ class BudgetPool(Pool):
     def _grant_waiting(self) -> None:
         """First come, first served, passing over those that cannot be served yet."""
         for ticket in list(self._waiting):
-            if not ticket.granted and self._try_grant(ticket):
+            if self._try_grant(ticket):
                 self._waiting.remove(ticket)
                 ticket.ready.set()
-
-    def _free_slot(self, tenant: str) -> None:
-        with self._lock:
-            self._forget_slot(tenant)
-            self._grant_waiting()
-
-    def _close(self, record: ConnectionPoolEntry, tenant: str) -> None:
-        try:
-            record.close()
-        finally:
-            self._free_slot(tenant)
 
     # Administration.
 
     def close_tenant(self, database: str) -> None:
         """Closes the tenant's idle connections now and its busy ones when they come back."""
-        with self._lock:
+        with self._locked():
             if database in self._open_of:
                 self._closed_at[database] = time.monotonic()
             records = list(self._idle_of.get(database, ()))
             for record in records:
                 self._take_from_idle(record)
         for record in records:
-            self._close(record, database)
+            self._close(record)
 
     def open_connections(self, database: str | None = None) -> int:
-        with self._lock:
+        with self._locked():
             return self._open if database is None else self._open_of.get(database, 0)
 
     def dispose(self) -> None:
-        with self._lock:
+        with self._locked():
             tenants = list(self._open_of)
         for tenant in tenants:
             self.close_tenant(tenant)

@@ -56,6 +56,8 @@ def create_role(
                 limit=sql.Literal(connection_limit),
             )
         )
+        # A role may change its own defaults.
+        connection.execute(statement("ALTER ROLE {role} RESET ALL", role=location.role))
         grant_membership(connection, installation, location)
         _comment(connection, "ROLE", location.role, installation.comment("tenant"))
 

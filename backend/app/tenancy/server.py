@@ -45,8 +45,9 @@ class Server:
             self._address |= {"sslmode": "disable", "gssencmode": "disable"}
         # Pinned here because a role may change its own defaults, not the startup packet.
         self._tenant_options = (
-            "-c search_path=public -c timezone=UTC -c role=none"
-            f" -c statement_timeout={statement_timeout_ms}"
+            "-c search_path=public -c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8"
+            " -c role=none -c default_transaction_read_only=off -c local_preload_libraries="
+            f" -c statement_timeout={statement_timeout_ms} -c idle_session_timeout=0"
             " -c idle_in_transaction_session_timeout=60s -c lock_timeout=10s"
         )
 

@@ -9,7 +9,7 @@ from sqlalchemy.pool import NullPool
 
 from app.core.db import MainModel
 from app.tenancy.models import TenantModel
-from app.tenancy.names import Installation
+from app.tenancy.names import Installation, lock_key
 
 
 def include_object(
@@ -34,7 +34,7 @@ def run() -> None:
     engine = create_engine(current_app.config["MAIN_OWNER_URL"], poolclass=NullPool)
     with engine.begin() as connection:
         # One migrator at a time; it waits for no lock of the application for long.
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(0x74656e616e747279)")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock_key('migrate')})")
         connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
         context.configure(
             connection=connection,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 
-def wait_for(what: Callable[[], bool], *, seconds: float = 20.0) -> None:
+def wait_for(what: Callable[[], bool], *, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "waited too long"

@@ -19,7 +19,7 @@ log, mode = Path(sys.argv[1]), sys.argv[2]
 program = ["sh", "-c", "sleep 60 & echo $$ $!; wait"]
 child = ChildProcess(Command(name="child", program=program, log=log, launch_mode=mode))
 child.wait_until(lambda: child.words().count("\\n") == 1, seconds=10)
-print(child.words(), flush=True)
+print(child.words(), end="", flush=True)
 time.sleep(60)
 """
 

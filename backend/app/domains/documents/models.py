@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core.stamps import Identified
@@ -23,8 +23,13 @@ class File(Identified, TenantModel):
     """
 
     __tablename__ = "files"
+    __table_args__ = (
+        Index(
+            "uq_files_digest", "digest", unique=True, postgresql_where=text("state = 'available'")
+        ),
+    )
 
-    key: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text, unique=True)
     state: Mapped[str] = mapped_column(Text, default=FileState.PENDING)
     digest: Mapped[str | None] = mapped_column(Text)
     md5: Mapped[str | None] = mapped_column(Text)
@@ -36,7 +41,7 @@ class Document(Identified, TenantModel):
 
     __tablename__ = "documents"
 
-    file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id"))
+    file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id"), index=True)
     name: Mapped[str] = mapped_column(Text)
     content_type: Mapped[str] = mapped_column(Text)
     owner_id: Mapped[UUID]

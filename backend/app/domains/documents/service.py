@@ -5,6 +5,7 @@ the first byte and becomes available once the store has counted and hashed them 
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -29,6 +30,8 @@ _LONGEST_NAME: Final = 255
 _MEDIA_TYPE: Final = re.compile(
     r"^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\Z"
 )
+# Unicode's explicit directional formatting (UAX #9, section 2): "exe\u202etxt.fdp" shows as PDF.
+_TURNING: Final = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 # An upload that has not finished by then will not.
 _ABANDONED_AFTER: Final = timedelta(hours=24)
 
@@ -164,10 +167,18 @@ def _checked_name(name: str) -> str:
     if not plain or len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
         message = f"A file's name has 1 to {_LONGEST_NAME} bytes."
         raise BadName(message, errors={"file": [message]})
-    if not plain.isprintable():
+    if any(map(_cannot_be_shown, plain)):
         message = "A file's name holds no control characters."
         raise BadName(message, errors={"file": [message]})
     return plain
+
+
+def _cannot_be_shown(character: str) -> bool:
+    """Controls, ends of lines, and what turns the direction of the text behind it around."""
+    return (
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(character) in _TURNING
+    )
 
 
 def _checked_type(content_type: str) -> str:

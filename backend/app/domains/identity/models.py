@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, LargeBinary, Text
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock
@@ -16,7 +16,7 @@ class User(Identified, MainModel):
 
     __tablename__ = "users"
 
-    email: Mapped[str] = mapped_column(Text)
+    email: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
     password_hash: Mapped[str | None] = mapped_column(Text)
     platform_role: Mapped[str | None] = mapped_column(Text)
@@ -28,7 +28,7 @@ class UserSession(Identified, MainModel):
 
     __tablename__ = "sessions"
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     method: Mapped[str] = mapped_column(Text)
     address: Mapped[str | None] = mapped_column(Text)
     user_agent: Mapped[str | None] = mapped_column(Text)
@@ -43,7 +43,9 @@ class RefreshToken(MainModel):
     __tablename__ = "refresh_tokens"
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    session_id: Mapped[UUID] = mapped_column(
+        ForeignKey("sessions.id", ondelete="CASCADE"), index=True
+    )
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=clock.now)
     used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
@@ -52,6 +54,14 @@ class SigningKeyRow(Stamped, MainModel):
     """A key pair: *next*, then *active*, then *retiring*."""
 
     __tablename__ = "signing_keys"
+    __table_args__ = (
+        Index(
+            "uq_signing_keys_active",
+            "state",
+            unique=True,
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
 
     kid: Mapped[str] = mapped_column(Text, primary_key=True)
     state: Mapped[str] = mapped_column(Text)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Text
+from sqlalchemy import ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import MainModel
@@ -24,6 +24,9 @@ class Tenant(Identified, MainModel):
     """A customer. ``failure`` says why the last provisioning failed."""
 
     __tablename__ = "tenants"
+    __table_args__ = (
+        Index("uq_tenants_slug", "slug", unique=True, postgresql_where=text("state <> 'deleted'")),
+    )
 
     slug: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
@@ -40,7 +43,7 @@ class UserTenantAssociation(Stamped, MainModel):
         ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
     )
     tenant_id: Mapped[UUID] = mapped_column(
-        ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
+        ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     role: Mapped[str] = mapped_column(Text)
 
@@ -55,6 +58,6 @@ class TenantDatabase(Stamped, MainModel):
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     server: Mapped[str] = mapped_column(Text)
-    database: Mapped[str] = mapped_column(Text)
+    database: Mapped[str] = mapped_column(Text, unique=True)
     sealed_credentials: Mapped[str] = mapped_column(Text)
     schema_revision: Mapped[str | None] = mapped_column(Text)

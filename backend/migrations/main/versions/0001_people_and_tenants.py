@@ -179,6 +179,7 @@ def _protect(app: str, platform: str) -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION resolve_access(uuid, uuid)")
+    op.execute("DROP POLICY reads ON tenants")  # it reads user_tenant_associations
     for table in (
         "tenant_databases",
         "user_tenant_associations",
