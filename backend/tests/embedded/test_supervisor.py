@@ -18,11 +18,11 @@ from tests.embedded.processes import descendants, living, wait_for
 
 PROJECT = Path(__file__).parents[3]
 BOOTSTRAP = """
-import sys
+import os, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 names = "DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_PLATFORM_URL", "PROVISIONER_URL"
 with open(options["--env-file"], "a") as file:
-    file.writelines(f"{name}={options['--admin-url']}\\n" for name in names)
+    file.writelines(f"{name}={os.environ['ADMIN_DATABASE_URL']}\\n" for name in names)
 """
 INIT_DB = """
 import json, os
