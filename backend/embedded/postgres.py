@@ -6,18 +6,16 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
 import psycopg
 
 from embedded.cluster import Cluster, clean_environment, wheel_bin_dir
 from embedded.errors import PortTaken
-from embedded.locks import FolderLock
 from embedded.ports import LOOPBACK, is_taken
 from embedded.privileges import server_user
 from embedded.process import ChildProcess, Command
+from embedded.server import EmbeddedServer
 
 _DEFAULT_PORT = 5432
 _READY_SECONDS = 60.0
@@ -31,7 +29,7 @@ _FAST_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_wri
 _FAST_THEN_IMMEDIATE = (signal.SIGINT, signal.SIGQUIT)
 
 
-class PostgresServer:
+class PostgresServer(EmbeddedServer):
     """A server of its own on ``data_dir``, for as long as this object is started.
 
     It listens on a Unix socket in a private folder; on 127.0.0.1 only where a ``port`` is given.
@@ -49,17 +47,12 @@ class PostgresServer:
         port: int | None = None,
         log: Path | None = None,
     ) -> None:
-        self.data_dir = data_dir.absolute()
+        super().__init__(data_dir, durable=durable, log=log)
         self.bin_dir = bin_dir or wheel_bin_dir()
-        self.durable = durable
         self.max_connections = max_connections
         self.port = port
-        self.log = log or self.data_dir / "server.log"
-        self.version = ""
         self._password = ""
         self._sockets: Path | None = None
-        self._child: ChildProcess | None = None
-        self._lock: FolderLock | None = None
 
     @property
     def admin_url(self) -> str:
@@ -68,24 +61,6 @@ class PostgresServer:
         if self.port is not None:
             return f"{account}@{LOOPBACK}:{self.port}/postgres"
         return f"{account}@/postgres?host={quote(str(self._sockets), safe='')}"
-
-    @property
-    def child(self) -> ChildProcess:
-        """The running process."""
-        if self._child is None:
-            raise RuntimeError("PostgreSQL has not been started.")
-        return self._child
-
-    def start(self) -> None:
-        """Create the data where there is none, start, and wait until it answers a query."""
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = FolderLock(self.data_dir)
-        self._lock.acquire()
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
 
     def _start(self) -> None:
         if self.port is not None and is_taken(self.port):
@@ -100,18 +75,11 @@ class PostgresServer:
         self._child = ChildProcess(self._command(cluster, user.prefix, self._sockets))
         self._child.wait_until(self._answers, seconds=_READY_SECONDS)
 
-    def stop(self) -> None:
-        """Stop it, remove its socket, and let others use the data. May be called twice."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
+    def _clear(self) -> None:
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._note.unlink(missing_ok=True)
             self._sockets = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
     @property
     def _note(self) -> Path:
@@ -159,20 +127,6 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
 
 
 def _sweep(base: Path) -> None:

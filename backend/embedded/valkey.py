@@ -5,17 +5,15 @@ import secrets
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from embedded.errors import EmbeddedError, PortTaken, StoppedEarly
-from embedded.locks import FolderLock
 from embedded.ports import LOOPBACK, free_port, is_taken
 from embedded.process import ChildProcess, Command
+from embedded.server import EmbeddedServer
 
 _READY_SECONDS = 20.0
 _TRIES_FOR_A_PORT = 5
@@ -42,7 +40,7 @@ def _same_machine(folder: str, machine: str) -> bool:
     return names.get(built_for, built_for) == names.get(machine, machine)
 
 
-class ValkeyServer:
+class ValkeyServer(EmbeddedServer):
     """A server of its own on ``data_dir``, for as long as this object is started.
 
     It listens on 127.0.0.1 and asks for a password. When full it refuses writes instead of
@@ -60,39 +58,16 @@ class ValkeyServer:
         port: int | None = None,
         log: Path | None = None,
     ) -> None:
-        self.data_dir = data_dir.absolute()
+        super().__init__(data_dir, durable=durable, log=log)
         self.binary = binary or wheel_binary()
-        self.durable = durable
         self.port = port or 0
-        self.log = log or self.data_dir / "server.log"
-        self.version = ""
         self._port_is_ours_to_choose = port is None
         self._password = secrets.token_urlsafe(24)
-        self._child: ChildProcess | None = None
-        self._lock: FolderLock | None = None
 
     @property
     def url(self) -> str:
         """redis://:password@127.0.0.1:port/0."""
         return f"redis://:{self._password}@{LOOPBACK}:{self.port}/0"
-
-    @property
-    def child(self) -> ChildProcess:
-        """The running process."""
-        if self._child is None:
-            raise RuntimeError("Valkey has not been started.")
-        return self._child
-
-    def start(self) -> None:
-        """Start, and wait until it answers PING."""
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = FolderLock(self.data_dir)
-        self._lock.acquire()
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
 
     def _start(self) -> None:
         if not self._port_is_ours_to_choose:
@@ -114,15 +89,6 @@ class ValkeyServer:
     def _try_to_start(self) -> None:
         self._child = ChildProcess(self._command())
         self._child.wait_until(self._answers, seconds=_READY_SECONDS)
-
-    def stop(self) -> None:
-        """Stop it, and let others use the data. May be called twice."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
     def _command(self) -> Command:
         """The settings go through standard input: a password in ``ps`` is no secret."""
@@ -155,17 +121,3 @@ class ValkeyServer:
             client.close()
         self.version = str(facts.get("valkey_version") or facts["redis_version"])
         return True
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
