@@ -103,6 +103,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         "pool_size": settings.main_pool_size,
         "max_overflow": 0,
         "pool_timeout": settings.connect_timeout,
+        "hide_parameters": True,  # an error's text goes into the log; a statement's values do not
         "connect_args": {
             "connect_timeout": settings.connect_timeout,
             "options": "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s",

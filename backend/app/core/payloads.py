@@ -1,5 +1,6 @@
 """JSON in and out, strictly: what PostgreSQL or a peer could not take is refused here."""
 
+import json
 from collections.abc import Mapping
 
 import orjson
@@ -11,26 +12,40 @@ from app.core.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 def json_body() -> object:
     """The request's JSON document.
 
-    orjson refuses NaN, Infinity, lone surrogates and documents nested over 1,024 deep.
+    orjson refuses NaN, Infinity, lone surrogates and documents nested over 1,024 deep, but of a
+    name that is given twice it keeps one value, and another reader the other (RFC 7493, 2.3).
 
     Raises:
         UnsupportedMediaType: it is not declared as application/json.
         PayloadTooLarge: it is larger than MAX_JSON_BYTES.
-        BadRequest: it is not JSON (RFC 8259), or holds a NUL character.
+        BadRequest: it is not JSON (RFC 8259), repeats a name, or holds a NUL character.
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as application/json.")
     limit: int = current_app.config["MAX_JSON_BYTES"]
-    raw = request.stream.read(limit + 1)
+    raw = read_body(limit + 1)
     if len(raw) > limit:
         raise PayloadTooLarge(f"The body may have {limit} bytes.")
     try:
         document = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        json.loads(raw, object_pairs_hook=_refuse_repetition)
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"The body is not JSON: {error.args[0]}") from None
     if _holds_nul(document):
         raise BadRequest("The body holds a NUL character, which no text may hold.")
     return document
+
+
+def read_body(size: int) -> bytes:
+    """Up to this many bytes of the request's body; none at its end.
+
+    Raises:
+        BadRequest: the client went away, or sends chunks that are none (RFC 9112, section 7.1).
+    """
+    try:
+        return request.stream.read(size)
+    except Exception as error:  # each WSGI server has errors of its own for this
+        raise BadRequest("The body breaks off.") from error
 
 
 def query_arguments() -> Mapping[str, str]:
@@ -46,7 +61,14 @@ def query_arguments() -> Mapping[str, str]:
 
 
 def json_response(document: object, *, status: int = 200, mimetype: str | None = None) -> Response:
-    return Response(orjson.dumps(document), status=status, mimetype=mimetype or "application/json")
+    # Marshmallow names a list's items by number.
+    body = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
+    return Response(body, status=status, mimetype=mimetype or "application/json")
+
+
+def _refuse_repetition(members: list[tuple[str, object]]) -> None:
+    if len(dict(members)) < len(members):
+        raise ValueError("a name is given twice")
 
 
 def _holds_nul(document: object) -> bool:

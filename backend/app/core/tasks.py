@@ -116,11 +116,10 @@ def create_celery(app: Flask, settings: Settings, open_tenant: TenantOpener) -> 
         broker_transport_options={
             "visibility_timeout": _VISIBILITY_TIMEOUT,
             "socket_connect_timeout": _BROKER_TIMEOUT,
-            "socket_timeout": _BROKER_TIMEOUT * 5,
+            # Longer than the second for which a worker's BRPOP waits; a request waits as long.
+            "socket_timeout": _BROKER_TIMEOUT + 1,
             # Of the sender: Kombu would go on for six seconds, with a request waiting.
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0,
+            "max_retries": 0,
         },
     )
     for definition in DEFINITIONS.values():

@@ -91,7 +91,7 @@ class DiskStorage:
 
     def put(self, key: str, chunks: Iterable[bytes]) -> StoredObject:
         path = self._path(key)
-        part = path.with_suffix(".part")
+        part = _part_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             stored = _write(part, chunks)
@@ -115,8 +115,10 @@ class DiskStorage:
             raise StorageUnavailable("The file store cannot be read.") from error
 
     def delete(self, key: str) -> None:
+        path = self._path(key)
         try:
-            self._path(key).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            _part_of(path).unlink(missing_ok=True)  # of a process that died while it wrote
         except OSError as error:
             raise StorageUnavailable("The file store cannot be written to.") from error
 
@@ -143,6 +145,10 @@ class DiskStorage:
         if not _KEY.match(key):
             raise ValueError(f"not a key of ours: {key!r}")
         return self._folder / key
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_suffix(".part")
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> StoredObject:

@@ -190,8 +190,8 @@ class TenantDatabaseManager:
         except psycopg.OperationalError as error:
             if "password authentication failed" not in str(error):
                 raise
-        # The role may change its own password; the registry's is the one that counts. libpq gives no
-        # SQLSTATE here: a server whose lc_messages is not English answers 503 until it is reset.
+        # The role may change its own password; the registry's is the one that counts. libpq gives
+        # no SQLSTATE here: where lc_messages is not English, 503 is answered until it is reset.
         logger.warning("tenant role's password was changed; resetting it")
         with self.server.locked(location.database) as connection:
             provisioning.reset_password(connection, location, credentials)

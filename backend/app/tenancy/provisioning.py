@@ -182,12 +182,19 @@ def let_in(connection: Connection, installation: Installation, location: TenantL
 def reset_password(
     connection: Connection, location: TenantLocation, credentials: Credentials
 ) -> None:
-    """Makes the server's verifier that of the registry again: a role may change its password."""
-    connection.execute(
-        sql.SQL("ALTER ROLE {role} PASSWORD {verifier}").format(
-            role=sql.Identifier(location.role), verifier=sql.Literal(credentials.verifier)
+    """Makes the server's verifier that of the registry again: a role may change its password.
+
+    Raises:
+        TenantUnavailable: there is no such role; the server asks for a password all the same.
+    """
+    try:
+        connection.execute(
+            sql.SQL("ALTER ROLE {role} PASSWORD {verifier}").format(
+                role=sql.Identifier(location.role), verifier=sql.Literal(credentials.verifier)
+            )
         )
-    )
+    except errors.UndefinedObject as error:
+        raise TenantUnavailable("This tenant's role is not on its server.") from error
 
 
 def _comment(connection: Connection, kind: LiteralString, name: str, comment: str) -> None:

@@ -33,23 +33,19 @@ def ensure(server: Server) -> str:
     name = installation.template(migrations.head())
     with server.locked(installation.id, "template") as connection:
         mark = installation.comment("template", digest=migrations.digest())
-        if database_exists(connection, name):
-            if read_comment(comment_of(connection, name)) == json.loads(mark):
-                return name
+        if read_comment(comment_of(connection, name)) != json.loads(mark):
+            _build(server, connection, draft := installation.template("draft"), mark)
+            # Named when it is finished: no tenant is ever cloned from a part of it.
             _discard(connection, name)
-        _build(server, connection, name)
-        # The mark comes last: a template without it was not finished and is built again.
-        connection.execute(
-            sql.SQL("COMMENT ON DATABASE {name} IS {mark}").format(
-                name=sql.Identifier(name), mark=sql.Literal(mark)
+            connection.execute(
+                statement("ALTER DATABASE {draft} RENAME TO {name}", draft=draft, name=name)
             )
-        )
-        _close(connection, name)
     return name
 
 
-def _build(server: Server, connection: Connection, name: str) -> None:
+def _build(server: Server, connection: Connection, name: str, mark: str) -> None:
     installation = server.installation
+    _discard(connection, name)
     connection.execute(
         statement(
             "CREATE DATABASE {name} TEMPLATE {base} OWNER {owner}",
@@ -62,6 +58,15 @@ def _build(server: Server, connection: Connection, name: str) -> None:
     _run_as_owner(server, name, _BEFORE)
     migrations.upgrade(server.owner_url(name), installation)
     _run_as_owner(server, name, _AFTER)
+    connection.execute(
+        sql.SQL("COMMENT ON DATABASE {name} IS {mark}").format(
+            name=sql.Identifier(name), mark=sql.Literal(mark)
+        )
+    )
+    # Nobody may attach to a template: a session on it makes every clone wait and fail.
+    connection.execute(
+        statement("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", name=name)
+    )
 
 
 def _run_as_owner(server: Server, name: str, statements: tuple[str, ...]) -> None:
@@ -70,13 +75,7 @@ def _run_as_owner(server: Server, name: str, statements: tuple[str, ...]) -> Non
             connection.execute(statement(text, tenant_rw=server.installation.tenant_rw))
 
 
-def _close(connection: Connection, name: str) -> None:
-    """Nobody may attach to a template: a session on it makes every clone wait and fail."""
-    connection.execute(
-        statement("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", name=name)
-    )
-
-
 def _discard(connection: Connection, name: str) -> None:
-    connection.execute(statement("ALTER DATABASE {name} IS_TEMPLATE false", name=name))
-    connection.execute(statement("DROP DATABASE {name} WITH (FORCE)", name=name))
+    if database_exists(connection, name):
+        connection.execute(statement("ALTER DATABASE {name} IS_TEMPLATE false", name=name))
+        connection.execute(statement("DROP DATABASE {name} WITH (FORCE)", name=name))

@@ -14,6 +14,13 @@ def document(session: TenantSession, document_id: UUID) -> Document | None:
     return session.get(Document, document_id)
 
 
+def document_for_change(session: TenantSession, document_id: UUID) -> Document | None:
+    """The document, locked until the transaction ends: of two that delete it, one finds it."""
+    return session.get(
+        Document, document_id, with_for_update={"of": Document}, populate_existing=True
+    )
+
+
 def documents(session: TenantSession, *, after: UUID | None, limit: int) -> Sequence[Document]:
     """Newest first, at most ``limit``, after the id given."""
     statement = select(Document).order_by(Document.id.desc()).limit(limit)

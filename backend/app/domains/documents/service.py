@@ -77,10 +77,7 @@ def list_documents(
 
 
 def get_document(session: TenantSession, *, document_id: UUID) -> Document:
-    document = queries.document(session, document_id)
-    if document is None:
-        raise DocumentNotFound("There is no such document.")
-    return document
+    return _found(queries.document(session, document_id))
 
 
 def open_document(
@@ -105,7 +102,7 @@ def delete_document(session: TenantSession, *, caller: Caller, document_id: UUID
     Raises:
         NotYourDocument: it is another person's, and the caller manages only his or her own.
     """
-    document = get_document(session, document_id=document_id)
+    document = _found(queries.document_for_change(session, document_id))
     if not policy.may_delete(caller, document):
         raise NotYourDocument("You may delete only documents of your own.")
     file = queries.file_for_change(session, document.file_id)
@@ -137,6 +134,12 @@ def sweep_files(session: TenantSession, storage: Storage) -> int:
     """Erases what failed uploads and lost jobs left behind; returns how many files."""
     abandoned = queries.abandoned_files(session, before=clock.now() - _ABANDONED_AFTER)
     return sum(erase_file(session, storage, file_id=file_id) for file_id in abandoned)
+
+
+def _found(document: Document | None) -> Document:
+    if document is None:
+        raise DocumentNotFound("There is no such document.")
+    return document
 
 
 def _complete(session: TenantSession, file_id: UUID, stored: StoredObject) -> File:

@@ -1,0 +1,35 @@
+"""Further instances of the application, as other processes would be."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+
+from app.core import db
+from app.factory import create_app
+from app.settings import Settings
+from app.tenancy.manager import current_manager
+from tests.cast import Person
+
+
+@contextmanager
+def another_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
+    """An instance with these settings; its connections are closed at the end."""
+    app = create_app(settings.model_copy(update=changes))
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    try:
+        yield app
+    finally:
+        with app.app_context():
+            for engine in db.db.engines.values():
+                engine.dispose()
+            current_manager().engine.dispose()
+
+
+def elsewhere(person: Person, app: Flask) -> Person:
+    """The same person with the same tokens, whose requests reach another instance."""
+    there = Person(app, name=person.name, email=person.email, user_id=person.user_id)
+    there.tokens = person.tokens
+    return there
