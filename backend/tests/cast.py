@@ -46,9 +46,12 @@ class Person:
 
     def send(self, method: str, path: str, **options: Any) -> TestResponse:
         headers = self.headers | options.pop("headers", {})
-        return self.app.test_client().open(
+        answer = self.app.test_client().open(
             path, method=method, headers=headers, buffered=True, **options
         )
+        # The client spools a large form into a file and leaves it open.
+        answer.request.input_stream.close()
+        return answer
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self.send("GET", path, **options)
