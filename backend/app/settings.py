@@ -72,8 +72,28 @@ class Settings(BaseSettings):
 
     @field_validator("public_url")
     @classmethod
-    def _has_no_trailing_slash(cls, url: str) -> str:
+    def _is_an_origin(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("it begins with http:// or https://")
         return url.rstrip("/")
+
+    @field_validator(
+        "database_url", "database_owner_url", "database_platform_url", "provisioner_url"
+    )
+    @classmethod
+    def _is_a_libpq_uri(cls, url: SecretStr | None) -> SecretStr | None:
+        schemes = ("postgresql://", "postgres://")
+        if url is not None and not url.get_secret_value().startswith(schemes):
+            raise ValueError("it begins with postgresql://")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_uri(cls, url: SecretStr) -> SecretStr:
+        schemes = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+        if not url.get_secret_value().startswith(schemes):
+            raise ValueError("it begins with redis:// or rediss://")
+        return url
 
     @model_validator(mode="after")
     def _connections_fit_the_role(self) -> Self:

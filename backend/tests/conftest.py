@@ -74,7 +74,7 @@ def make_settings(
         passwords={},
     )
     redis_database = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
-    given = {
+    given: dict[str, Any] = {
         "installation_id": installation.id,
         "secret_key": secrets.token_urlsafe(40),
         "secrets_keys": (Fernet.generate_key().decode(),),

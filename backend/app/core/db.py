@@ -74,7 +74,7 @@ def _tables_of(mapper: Any, clause: ClauseElement | None) -> Iterator[Table]:
         yield from (table for table in mapper.tables if isinstance(table, Table))
     elif mapper is not None:
         yield mapper.__table__
-    elif clause is not None:
+    if clause is not None:  # also behind a mapper: a statement joins more than its first table
         yield from (
             table
             for table in find_tables(

@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, Final, Literal, Protocol, cast
 from uuid import UUID
 
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
@@ -111,10 +111,11 @@ def endpoint(
 
         @wraps(view)
         def wrapper(**path: Any) -> Response:
-            caller = _admit(stated, path.get("tenant_id"))
-            with log_context(**_who(caller)):
-                given = {"caller": caller, **path, **_payloads(stated)}
-                return _call(stated, view, given, wanted)
+            with log_context(request_id=g.request_id):
+                caller = _admit(stated, path.get("tenant_id"))
+                with log_context(**_who(caller)):
+                    given = {"caller": caller, **path, **_payloads(stated)}
+                    return _call(stated, view, given, wanted)
 
         wrapper.endpoint = stated  # type: ignore[attr-defined]
         return wrapper

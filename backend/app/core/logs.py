@@ -1,5 +1,6 @@
 """One JSON object per line on standard error, with the context of the request or job."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # a lone surrogate, a large number: a line is never lost for them
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 def configure() -> None:

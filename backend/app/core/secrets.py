@@ -41,7 +41,7 @@ class FernetBox:
         """
         try:
             sealed_for, secret = json.loads(self._fernet.decrypt(sealed.encode()))
-        except (InvalidToken, ValueError) as error:
+        except (InvalidToken, ValueError, TypeError) as error:
             raise SecretUnreadable("A stored secret cannot be read with SECRETS_KEYS.") from error
         if sealed_for != context:
             raise SecretUnreadable("A stored secret belongs to something else.")

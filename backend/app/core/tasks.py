@@ -68,12 +68,11 @@ def task(*, name: str, queue: str) -> Callable[[Callable[..., None]], Callable[.
 
 def enqueue_after_commit(session: PlaneSession, name: str, **arguments: str) -> None:
     """Sends the job for the session's tenant once the transaction is committed."""
-    tenant_id, celery = session.tenant_id, current_celery()
+    definition, tenant_id, celery = DEFINITIONS[name], session.tenant_id, current_celery()
     if tenant_id is None:
         raise NoTenantInMessage(name)
     after_commit(
-        session,
-        lambda: _send(celery, DEFINITIONS[name], tenant_id=tenant_id, arguments=arguments),
+        session, lambda: _send(celery, definition, tenant_id=tenant_id, arguments=arguments)
     )
 
 
@@ -131,6 +130,7 @@ def create_celery(app: Flask, settings: Settings, open_tenant: TenantOpener) -> 
 def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: TenantOpener) -> None:
     @celery.task(
         name=definition.name,
+        shared=False,  # or it would be registered with every other application of this process
         bind=True,
         autoretry_for=(Unavailable, DBAPIError),
         retry_backoff=True,

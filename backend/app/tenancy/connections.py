@@ -88,7 +88,7 @@ class BudgetPool(Pool):
             return ticket.record
         try:
             if ticket.victim is not None:
-                ticket.victim.close()  # outside the lock: this talks to a server
+                self._evict(ticket.victim)
             return self._create_connection()
         except BaseException:
             self._free_slot(ticket.tenant)
@@ -122,6 +122,15 @@ class BudgetPool(Pool):
             for record in unwanted:
                 self._close(record)
 
+    def _evict(self, record: ConnectionPoolEntry) -> None:
+        """Closes a connection whose slot is another tenant's by now."""
+        try:
+            record.close()  # outside the lock: this talks to a server
+        finally:
+            with self._locked():
+                self._forget(_stamp(record)["tenant"])
+                self._grant_waiting()
+
     def _close(self, record: ConnectionPoolEntry) -> None:
         try:
             record.close()
@@ -130,7 +139,8 @@ class BudgetPool(Pool):
 
     def _free_slot(self, tenant: str) -> None:
         with self._locked():
-            self._forget_slot(tenant)
+            self._open -= 1
+            self._forget(tenant)
             self._grant_waiting()
 
     def _queue(self, ticket: _Ticket) -> None:
@@ -178,27 +188,27 @@ class BudgetPool(Pool):
     def _take_slot(self, ticket: _Ticket) -> bool:
         if self._open_of.get(ticket.tenant, 0) >= self._budget.per_tenant:
             return False
-        if self._open >= self._budget.connections:
-            if not self._idle:
-                return False
+        if self._open < self._budget.connections:
+            self._open += 1
+        elif self._idle:
             ticket.victim = next(iter(self._idle))
-            self._forget_slot(self._take_from_idle(ticket.victim))
+            self._take_from_idle(ticket.victim)
             self.counts["evicted"] += 1
-        self._open += 1
+        else:
+            return False
         self._open_of[ticket.tenant] = self._open_of.get(ticket.tenant, 0) + 1
         self.counts["opened"] += 1
         return True
 
-    def _take_from_idle(self, record: ConnectionPoolEntry) -> str:
+    def _take_from_idle(self, record: ConnectionPoolEntry) -> None:
         tenant = self._idle.pop(record)
         idle = self._idle_of[tenant]
         idle.remove(record)
         if not idle:
             del self._idle_of[tenant]
-        return tenant
 
-    def _forget_slot(self, tenant: str) -> None:
-        self._open -= 1
+    def _forget(self, tenant: str) -> None:
+        """One connection of the tenant less; an evicted one counts as its until it is closed."""
         self._open_of[tenant] -= 1
         if not self._open_of[tenant]:
             del self._open_of[tenant]

@@ -18,7 +18,7 @@ _ITERATIONS: Final = 4096
 _LIBPQ_WITH_SCRAM_KEYS: Final = 180_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """All fields are text; ``salt`` and the keys are base64. Keep sealed: each is a password."""
 

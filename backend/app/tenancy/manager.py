@@ -141,6 +141,8 @@ class TenantDatabaseManager:
             comment = comment_of(connection, location.database)
             if comment is not None and not self.installation.owns(comment, "tenant"):
                 raise provisioning.NotOurs(location.database)
+            # Our own idle connections are no reason to call it in use.
+            self.pool.close_tenant(location.database)
             provisioning.drop_database(connection, location, force=force)
         self.pool.close_tenant(location.database)
 

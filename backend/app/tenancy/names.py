@@ -14,7 +14,7 @@ from uuid import UUID
 # PostgreSQL cuts identifiers at NAMEDATALEN - 1 bytes.
 MAXIMUM_BYTES: Final = 63
 _PREFIX: Final = "tenant_"
-_TENANT_ID: Final = re.compile(r"^tenant_(?:[a-z0-9_]+_)?([0-9a-f]{32})$")
+_TENANT_ID: Final = re.compile(r"tenant_(?:[a-z0-9_]+_)?([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def tenant_id_of(database: str) -> UUID:
     Raises:
         ValueError: it is no tenant database's name.
     """
-    match = _TENANT_ID.match(database)
+    match = _TENANT_ID.fullmatch(database)
     if match is None:
         raise ValueError(f"{database!r} is no name of a tenant database")
     return UUID(match[1])

@@ -33,6 +33,9 @@ class TemplateMissing(LookupError):
 class NotOurs(RuntimeError):
     """The database belongs to another installation, or to nobody that we know."""
 
+    def __init__(self, database: str) -> None:
+        super().__init__(f"{database} is marked as another installation's")
+
 
 def create_role(
     connection: Connection,

@@ -37,7 +37,7 @@ def _text(value: Any) -> str:
 
 @contextmanager
 def running_api(settings: Settings, folder: Path, **changes: Any) -> Iterator[str]:
-    """gunicorn on a free port; its URL."""
+    """Gunicorn on a free port; its URL."""
     port = free_port()
     url = f"http://{LOOPBACK}:{port}"
     told = settings.model_copy(update=_SMALL | {"public_url": url} | changes)

@@ -109,7 +109,9 @@ def test_what_is_no_form(cast: Cast, content_type: str) -> None:
     refusal(send(cast, FILE + END, content_type), 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("boundary", ["(.*)+$", "[", "\\", "b" * 70, "ü", "b" * 5000, "-", "--", "'"])
+@pytest.mark.parametrize(
+    "boundary", ["(.*)+$", "[", "\\", "b" * 70, "ü", "b" * 5000, "-", "--", "'"]
+)
 def test_a_boundary_is_text_and_no_pattern(cast: Cast, boundary: str) -> None:
     dashed = b"--" + boundary.encode("latin-1")
     body = (FILE + END).replace(b"--b", dashed)

@@ -198,7 +198,7 @@ def test_a_main_database_that_is_away(
         def read() -> Any:
             return client.get("/api/users/me", headers=cast.alice.headers)
 
-        for request in (log_in, read):
+        for request in (log_in, read) if way == "closed" else (log_in,):
             answer = pool.submit(request).result(timeout=15)
             refusal(answer, 503, "unavailable")
             assert int(answer.headers["Retry-After"]) > 0

@@ -125,9 +125,7 @@ def test_a_job_for_nobody_fails_and_no_other_waits_behind_it(
 ) -> None:
     celery = sender.extensions["celery"]
     for tenant in (str(uuid4()), "no id"):
-        celery.send_task(
-            "documents.sweep_files", queue="documents", headers={"tenant": tenant}
-        )
+        celery.send_task("documents.sweep_files", queue="documents", headers={"tenant": tenant})
     celery.send_task("documents.unheard_of", queue="documents", headers={"tenant": str(house.id)})
     celery.send_task(
         "documents.erase_file",

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import FileWrapper, wrap_file
 
 from app.core import clock
@@ -152,11 +153,12 @@ def _file_response(
         response.set_etag(digest.removeprefix("sha256:"))
     try:
         response.make_conditional(request, accept_ranges=part, complete_length=size)
-        if response.status_code == PreconditionFailed.status:
-            raise PreconditionFailed("The document is not the one that If-Match names.")
-    except Exception:
+    except HTTPException:
         response.close()
         raise
+    if response.status_code == PreconditionFailed.status:
+        response.close()
+        raise PreconditionFailed("The document is not the one that If-Match names.")
     return response
 
 

@@ -64,7 +64,7 @@ def test_a_suspended_tenant_bars_all_its_members(
 
 @pytest.mark.parametrize("state", ["requested", "creating", "failed", "deleting"])
 def test_a_tenant_that_is_not_ready_is_unavailable(
-    context: Flask, cast: Cast, house: House, owner: Person, viewer: Person, state: str
+    *, context: Flask, cast: Cast, house: House, owner: Person, viewer: Person, state: str
 ) -> None:
     change_tenant(house.id, state=state)
     try:

@@ -17,9 +17,7 @@ def send(
     name: str = "plans.txt",
     content_type: str = "text/plain",
 ) -> TestResponse:
-    return person.post(
-        house.documents, data={"file": (io.BytesIO(content), name, content_type)}
-    )
+    return person.post(house.documents, data={"file": (io.BytesIO(content), name, content_type)})
 
 
 def upload(

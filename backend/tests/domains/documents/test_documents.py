@@ -77,7 +77,8 @@ def house(app: Flask, owner: Person) -> House:
 
 
 def test_pages_follow_each_other_newest_first(owner: Person, house: House) -> None:
-    pages, cursor = [], None
+    pages: list[list[str]] = []
+    cursor = None
     while cursor is not None or not pages:
         query = {"limit": "3"} if cursor is None else {"limit": "3", "cursor": cursor}
         page = owner.get(house.documents, query_string=query).get_json()
@@ -112,7 +113,16 @@ def test_a_limit_out_of_bounds(owner: Person, house: House, limit: str) -> None:
 
 def test_a_cursor_that_was_changed(owner: Person, house: House) -> None:
     cursor = owner.get(house.documents, query_string={"limit": 3}).get_json()["next_cursor"]
-    for forged in (cursor[:-1], cursor + "A", cursor[::-1], "", "." * 9, "ÿ", str(uuid4()), "A" * 9000):
+    for forged in (
+        cursor[:-1],
+        cursor + "A",
+        cursor[::-1],
+        "",
+        "." * 9,
+        "ÿ",
+        str(uuid4()),
+        "A" * 9000,
+    ):
         problem = refusal(owner.get(house.documents, query_string={"cursor": forged}), 422)
         assert set(problem["errors"]) == {"cursor"}
 

@@ -53,6 +53,7 @@ def silent() -> Iterator[str]:
 
 @pytest.mark.parametrize("away", ["closed", "silent"])
 def test_a_delete_needs_no_redis(
+    *,
     settings: Settings,
     owner: Person,
     house: House,

@@ -243,15 +243,24 @@ ENVELOPES: Final[dict[str, Make]] = {
     "half": lambda f: f"Bearer {f.genuine[: len(f.genuine) // 2]}",
     "two parts": lambda f: "Bearer " + ".".join(f.segments()[:2]),
     "four parts": lambda f: f"Bearer {f.genuine}.AAAA",
-    "five parts, as a JWE": lambda f: "Bearer "
-    + ".".join([encode({"alg": "dir", "enc": "A256GCM", "kid": f.key.kid}), "", "AA", "AA", "AA"]),
+    "five parts, as a JWE": lambda f: (
+        "Bearer "
+        + ".".join(
+            [encode({"alg": "dir", "enc": "A256GCM", "kid": f.key.kid}), "", "AA", "AA", "AA"]
+        )
+    ),
     "JSON serialisation": lambda f: "Bearer " + json.dumps({"payload": f.segments()[1]}),
     "refresh token": lambda f: f"Bearer {f.alice.tokens['refresh_token']}",
     "null": lambda _: "Bearer null",
 }
 
+
+def _bearer(make: Make) -> Make:
+    return lambda forge: f"Bearer {make(forge)}"
+
+
 FORGERIES: Final[dict[str, Make]] = {
-    f"{kind}: {name}": (lambda make: lambda f: f"Bearer {make(f)}")(make)
+    f"{kind}: {name}": _bearer(make)
     for kind, table in (("signature", SIGNATURES), ("header", HEADERS), ("claims", CLAIMS))
     for name, make in table.items()
 } | {f"envelope: {name}": make for name, make in ENVELOPES.items()}

@@ -47,7 +47,9 @@ def test_a_token_counts_in_its_header_alone(app: Flask, cast: Cast, name: str) -
 def test_other_things_that_we_sign_are_no_tokens(app: Flask, cast: Cast, forge: Forge) -> None:
     with app.app_context():
         cursor = current_cursors().dump(cast.alice.user_id)
-    refusal(app.test_client().get("/api/users/me", headers={"Authorization": f"Bearer {cursor}"}), 401)
+    refusal(
+        app.test_client().get("/api/users/me", headers={"Authorization": f"Bearer {cursor}"}), 401
+    )
 
 
 def test_the_scheme_knows_no_capitals(app: Flask, forge: Forge) -> None:

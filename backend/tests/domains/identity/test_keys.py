@@ -48,7 +48,7 @@ def test_the_published_key_alone_verifies_a_token(
     )
     assert claims["sub"] == str(cast.alice.user_id)
     assert claims["type"] == "access"
-    assert UUID(claims["sid"])
+    assert str(UUID(claims["sid"])) == claims["sid"]
 
 
 def test_the_private_key_is_stored_sealed(context: Flask) -> None:

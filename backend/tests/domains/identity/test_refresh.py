@@ -178,9 +178,7 @@ def test_the_successor_cannot_be_computed_without_our_key(
 def test_nothing_that_opens_a_session_is_stored(app: Flask, person: Person) -> None:
     token = refresh(app, person.tokens["refresh_token"]).get_json()["refresh_token"]
     with main_session() as session:
-        statement = select(RefreshToken).where(
-            RefreshToken.session_id == session_id(person.tokens)
-        )
+        statement = select(RefreshToken).where(RefreshToken.session_id == session_id(person.tokens))
         rows = session.scalars(statement).all()
     assert len(rows) == 2
     for row in rows:

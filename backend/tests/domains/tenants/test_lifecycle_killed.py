@@ -1,37 +1,26 @@
 """kill -9 at every step of a tenant's life: the reconciler makes it one tenant, or none.
 
-A step is an exchange with a server: a statement, a COMMIT. The process dies just before it, or
-with the statement on its way and the answer not read.
+A step is an exchange with a server: a statement, a COMMIT. The process dies with the statement on
+its way and the answer not read, so the server may be at work on it still when the mending begins.
 """
 
 from collections.abc import Iterator
 from itertools import count
-from uuid import UUID
 
+import psycopg
 import pytest
-from sqlalchemy import select, text
 
-from app.core.db import platform_session
-from app.domains.tenants import queries
 from app.domains.tenants.errors import SlugTaken
-from app.domains.tenants.models import Tenant, TenantState
+from app.domains.tenants.models import TenantState
 from app.domains.tenants.service import lifecycle, reconciliation
 from app.domains.tenants.service.directory import TenantRegistry
 from app.tenancy.inspection import take_inventory
-from app.tenancy.provisioning import TemplateMissing
-from tests.cast import Person, new_person
-from tests.tenancy.laboratory import Laboratory, laboratory, until
+from tests.cast import Person
+from tests.domains.tenants.ledger import databases_in_ledger, serves, tenant_row, tenants_by_slug
+from tests.tenancy.laboratory import Laboratory
 from tests.tenancy.processes import Understudy, understudy
 
-pytestmark = pytest.mark.parametrize("in_flight", [False, True], ids=["before", "in-flight"])
-
-
-@pytest.fixture(scope="module")
-def lab(
-    server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Laboratory]:
-    with laboratory(server_urls, tmp_path_factory.mktemp("killed")) as made, made.app.app_context():
-        yield made
+SHUT_OUT = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege)
 
 
 @pytest.fixture(scope="module")
@@ -40,30 +29,14 @@ def doomed(lab: Laboratory) -> Iterator[Understudy]:
         yield process
 
 
-@pytest.fixture(scope="module")
-def alice(lab: Laboratory) -> Person:
-    return new_person(lab.app, "Alice")
-
-
-def tenants_by_slug() -> dict[str, list[Tenant]]:
-    with platform_session() as session:
-        found: dict[str, list[Tenant]] = {}
-        for tenant in session.scalars(select(Tenant)):
-            if tenant.state != TenantState.DELETED:
-                found.setdefault(tenant.slug, []).append(tenant)
-        return found
-
-
 def mend_all(lab: Laboratory) -> None:
     """One run of the reconciler; afterwards it finds nothing, and neither do we."""
     for finding in reconciliation.find_faults(lab.manager):
         mended = reconciliation.mend(lab.manager, finding)
         assert "failed" not in (mended.outcome or ""), mended
     assert reconciliation.find_faults(lab.manager) == []
-    with platform_session() as session:
-        ledger = {name for name, _state, _tenant in queries.ledger(session)}
     inventory = take_inventory(lab.manager.server)
-    assert inventory.databases == inventory.roles == ledger
+    assert inventory.databases == inventory.roles == databases_in_ledger()
     assert stray_roles(lab) == set()
 
 
@@ -81,22 +54,12 @@ def stray_roles(lab: Laboratory) -> set[str]:
     return {name for (name,) in rows}
 
 
-def serves(lab: Laboratory, tenant_id: UUID) -> bool:
-    location = TenantRegistry().locate_tenant(tenant_id)
-    with lab.manager.tenant_db_session(location) as session:
-        assert session.scalar(text("SELECT count(*) FROM documents")) == 0
-        session.execute(text("DELETE FROM files"))
-    return True
-
-
-def test_killed_while_it_is_created(
-    lab: Laboratory, doomed: Understudy, alice: Person, in_flight: bool
-) -> None:
+def test_killed_while_it_is_created(lab: Laboratory, doomed: Understudy, alice: Person) -> None:
     slugs = []
     for step in count(1):
-        slugs.append(f"created-{step}-{in_flight}".lower())
+        slugs.append(f"created-{step}")
         arguments = {"name": "Acme", "slug": slugs[-1], "owner_id": alice.user_id}
-        if not doomed.dies("create", at=step, in_flight=in_flight, **arguments):
+        if not doomed.dies("create", at=step, **arguments):
             break
     assert len(slugs) > 25
     mend_all(lab)
@@ -113,16 +76,14 @@ def test_killed_while_it_is_created(
     lifecycle.create_tenant(lab.manager, name="Again", slug=slugs[0], owner_id=alice.user_id)
 
 
-def test_killed_while_it_is_deleted(
-    lab: Laboratory, doomed: Understudy, alice: Person, in_flight: bool
-) -> None:
+def test_killed_while_it_is_deleted(lab: Laboratory, doomed: Understudy, alice: Person) -> None:
     made = []
     for step in count(1):
-        slug = f"deleted-{step}-{in_flight}".lower()
+        slug = f"deleted-{step}"
         made.append(
             lifecycle.create_tenant(lab.manager, name="A", slug=slug, owner_id=alice.user_id)
         )
-        if not doomed.dies("delete", at=step, in_flight=in_flight, tenant_id=made[-1].id):
+        if not doomed.dies("delete", at=step, tenant_id=made[-1].id):
             break
     assert len(made) > 10
     mend_all(lab)
@@ -133,3 +94,40 @@ def test_killed_while_it_is_deleted(
             assert serves(lab, tenant.id)
     assert made[0].slug in left
     assert made[-1].slug not in left
+
+
+def test_killed_while_it_is_suspended(lab: Laboratory, doomed: Understudy, alice: Person) -> None:
+    """From the moment that its state says so, no session of it reads a row once it is mended."""
+    made = lifecycle.create_tenant(lab.manager, name="A", slug="suspended", owner_id=alice.user_id)
+    location = TenantRegistry().locate_tenant(made.id)
+    for step in count(1):
+        with lab.as_tenant(location) as live:
+            killed = doomed.dies("suspend", at=step, tenant_id=made.id)
+            mend_all(lab)
+            if tenant_row(made.id).state == TenantState.SUSPENDED:
+                with pytest.raises(SHUT_OUT):
+                    live.execute("SELECT count(*) FROM public.documents")
+                with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+                    lab.as_tenant(location)
+                lifecycle.resume(lab.manager, tenant_id=made.id)
+        assert serves(lab, made.id)
+        if not killed:
+            break
+    assert step > 10
+
+
+def test_killed_while_it_is_resumed(lab: Laboratory, doomed: Understudy, alice: Person) -> None:
+    made = lifecycle.create_tenant(lab.manager, name="A", slug="resumed", owner_id=alice.user_id)
+    location = TenantRegistry().locate_tenant(made.id)
+    for step in count(1):
+        lifecycle.suspend(lab.manager, tenant_id=made.id)
+        killed = doomed.dies("resume", at=step, tenant_id=made.id)
+        mend_all(lab)
+        if tenant_row(made.id).state == TenantState.SUSPENDED:
+            with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+                lab.as_tenant(location)
+        else:
+            assert serves(lab, made.id)
+        if not killed:
+            break
+    assert step > 10

@@ -51,7 +51,10 @@ class TenantRegistry:
             tenant_id = tenant_id_of(database)
         except ValueError:
             raise NotFound("There is no such tenant database.") from None
-        return self.locate_tenant(tenant_id)
+        location = self.locate_tenant(tenant_id)
+        if location.database != database:
+            raise NotFound("There is no such tenant database.")
+        return location
 
     def locate_tenant(self, tenant_id: UUID) -> TenantLocation:
         with main_session(tenant_id=tenant_id) as session:

@@ -64,6 +64,8 @@ def register(manager: TenantDatabaseManager, *, name: str, slug: str, owner_id: 
                 )
             )
     except IntegrityError as error:
+        if "uq_tenants_slug" not in str(error.orig):
+            raise
         raise SlugTaken(f"There is a tenant with the slug {slug!r}; choose another.") from error
     return tenant_id
 

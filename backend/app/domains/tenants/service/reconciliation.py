@@ -11,7 +11,6 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.core.db import platform_session
-from app.core.errors import AppError
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.service import lifecycle
@@ -60,9 +59,9 @@ def mend(manager: TenantDatabaseManager, finding: Finding) -> Finding:
     """The finding with its outcome. One that cannot be mended is told of, and stops no other."""
     try:
         outcome = _mend(manager, finding)
-    except AppError as error:
+    except Exception as error:  # whatever it is, the others have their turn
         logger.exception("could not mend", extra={"database": finding.database})
-        outcome = f"failed: {error.detail}"
+        outcome = f"failed: {error}"
     return Finding(finding.fault, finding.database, finding.tenant_id, outcome)
 
 

@@ -1,0 +1,151 @@
+"""Settings: every fault is told at once, and nothing secret has a default."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from app.settings import InvalidSettings, Settings, load_settings
+from tests.core.live import environment_of
+
+GOOD = {
+    "INSTALLATION_ID": "tenantry",
+    "SECRET_KEY": "x" * 32,
+    "SECRETS_KEYS": Fernet.generate_key().decode(),
+    "DATABASE_URL": "postgresql://app:secret@localhost/main",
+    "PROVISIONER_URL": "postgresql://provisioner:secret@localhost/postgres",
+    "REDIS_URL": "redis://:secret@localhost:6379/0",
+    "STORAGE_PATH": "/srv/files",
+}
+REQUIRED = set(GOOD)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """Holds what is good, and nothing of the machine's own."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def faults() -> str:
+    with pytest.raises(InvalidSettings) as raised:
+        load_settings()
+    return str(raised.value)
+
+
+def test_the_control_is_usable() -> None:
+    settings = load_settings()
+    assert settings.secret_key.get_secret_value() == GOOD["SECRET_KEY"]
+    assert settings.storage_path == Path("/srv/files")
+
+
+def test_all_that_is_missing_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    """Nothing falls back to a secret or a server that nobody chose."""
+    for name in REQUIRED:
+        environment.delenv(name)
+    told = faults()
+    assert {name for name in GOOD if f"  {name}: " in told} == REQUIRED
+    assert len(told.splitlines()) == 1 + len(REQUIRED)
+
+
+def test_faults_of_all_kinds_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("INSTALLATION_ID", "No-Good")
+    environment.setenv("SECRET_KEY", "short")
+    environment.setenv("CONNECT_TIMEOUT", "soon")
+    environment.delenv("REDIS_URL")
+    told = faults()
+    for name in ("INSTALLATION_ID", "SECRET_KEY", "CONNECT_TIMEOUT", "REDIS_URL"):
+        assert f"  {name}: " in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INSTALLATION_ID", "a"),
+        ("INSTALLATION_ID", "1abc"),
+        ("INSTALLATION_ID", "tenantry\n"),
+        ("INSTALLATION_ID", "x" * 17),
+        ("INSTALLATION_ID", "ten_antry"),
+        ("SECRET_KEY", "x" * 31),
+        ("SECRETS_KEYS", "not a key"),
+        ("SECRETS_KEYS", ","),
+        ("SECRETS_KEYS", "A" * 43 + "=,short"),
+        ("DATABASE_URL", "localhost"),
+        ("DATABASE_URL", "mysql://localhost/main"),
+        ("DATABASE_URL", "sqlite:///main.db"),
+        ("DATABASE_OWNER_URL", "host=localhost dbname=main"),
+        ("DATABASE_PLATFORM_URL", "nonsense"),
+        ("PROVISIONER_URL", "https://localhost"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "memory://"),
+        ("PUBLIC_URL", "localhost:4999"),
+        ("PUBLIC_URL", "ftp://localhost"),
+        ("TENANT_CONNECTION_BUDGET", "0"),
+        ("TENANT_CONNECTIONS_PER_TENANT", "-1"),
+        ("TENANT_CONNECTION_WAIT", "0"),
+        ("TENANT_CONNECTION_WAIT", "nan"),
+        ("PROCESS_COUNT", "many"),
+        ("OPAQUE_DATABASE_NAMES", "perhaps"),
+        ("MAX_UPLOAD_BYTES", "5 GB"),
+        ("ACCESS_TOKEN_SECONDS", "1"),
+        ("REFRESH_GRACE_SECONDS", "3600"),
+        ("CONNECT_TIMEOUT", "0"),
+    ],
+)
+def test_a_value_that_cannot_be(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    assert f"  {name}: " in faults()
+
+
+def test_connections_that_the_role_does_not_allow(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PROCESS_COUNT", "11")
+    assert "TENANT_ROLE_CONNECTION_LIMIT" in faults()
+
+
+def test_a_fault_does_not_show_the_secret(environment: pytest.MonkeyPatch) -> None:
+    for name in ("SECRET_KEY", "SECRETS_KEYS", "DATABASE_URL", "PROVISIONER_URL", "REDIS_URL"):
+        environment.setenv(name, "hunter2")
+    environment.setenv("CONNECT_TIMEOUT", "soon")
+    assert "hunter2" not in faults()
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    shown = repr(load_settings())
+    for name in ("SECRET_KEY", "SECRETS_KEYS", "DATABASE_URL", "PROVISIONER_URL", "REDIS_URL"):
+        assert GOOD[name] not in shown
+
+
+def test_an_empty_value_is_a_missing_one(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SECRET_KEY", "")
+    environment.setenv("DATABASE_OWNER_URL", "")
+    assert "  SECRET_KEY: Field required" in faults()
+
+
+def test_several_keys(environment: pytest.MonkeyPatch) -> None:
+    keys = [Fernet.generate_key().decode() for _ in range(2)]
+    environment.setenv("SECRETS_KEYS", ",".join(keys))
+    loaded = [key.get_secret_value() for key in load_settings().secrets_keys]
+    assert loaded == keys
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        load_settings().secret_key = "another"  # type: ignore[misc, assignment]
+
+
+def test_a_slash_at_the_end_of_the_url_is_dropped(environment: pytest.MonkeyPatch) -> None:
+    """The URL is the issuer of tokens and the beginning of links."""
+    environment.setenv("PUBLIC_URL", "https://api.example.com/")
+    assert load_settings().public_url == "https://api.example.com"
+
+
+def test_what_the_environment_says_comes_back(environment: pytest.MonkeyPatch) -> None:
+    first = load_settings()
+    for name, value in environment_of(first).items():
+        if name.lower() in Settings.model_fields:
+            environment.setenv(name, value)
+    assert load_settings() == first

@@ -1,0 +1,48 @@
+"""What the main database says of tenants, read as the platform."""
+
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from app.core.db import platform_session
+from app.domains.tenants.models import Tenant, TenantDatabase, TenantState
+from app.domains.tenants.service.directory import TenantRegistry
+from tests.tenancy.laboratory import Laboratory
+
+
+def tenants_by_slug() -> dict[str, list[Tenant]]:
+    """The tenants that are not deleted."""
+    found: dict[str, list[Tenant]] = {}
+    with platform_session() as session:
+        for tenant in session.scalars(select(Tenant).where(Tenant.state != TenantState.DELETED)):
+            found.setdefault(tenant.slug, []).append(tenant)
+    return found
+
+
+def tenant_row(tenant_id: UUID) -> Tenant:
+    with platform_session() as session:
+        return session.scalars(select(Tenant).where(Tenant.id == tenant_id)).one()
+
+
+def ledger_row(tenant_id: UUID) -> TenantDatabase | None:
+    with platform_session() as session:
+        return session.get(TenantDatabase, tenant_id)
+
+
+def databases_in_ledger() -> set[str]:
+    with platform_session() as session:
+        return set(session.scalars(select(TenantDatabase.database)))
+
+
+def set_state(tenant_id: UUID, state: TenantState) -> None:
+    """As a process that died just then leaves it."""
+    with platform_session() as session:
+        session.scalars(select(Tenant).where(Tenant.id == tenant_id)).one().state = state
+
+
+def serves(lab: Laboratory, tenant_id: UUID) -> bool:
+    """The tenant's tables can be read and written."""
+    location = TenantRegistry().locate_tenant(tenant_id)
+    with lab.manager.tenant_db_session(location) as session:
+        session.execute(text("DELETE FROM documents"))
+        return bool(session.scalar(text("SELECT current_database()")) == location.database)
