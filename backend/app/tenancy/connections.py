@@ -271,6 +271,8 @@ def create_tenant_engine(connect: Callable[[TenantLocation], Connection], budget
     engine = create_engine(
         "postgresql+psycopg://",
         pool=BudgetPool(create, budget=budget),
+        # Parameters are a tenant's data: they belong into no log.
+        hide_parameters=True,
         # hstore's OID differs between databases, and the dialect would remember the first one's.
         use_native_hstore=False,
     )

@@ -1,6 +1,7 @@
 """Two planes of tables: neither's session takes the other's, neither's migrations know them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -36,7 +37,7 @@ from app.domains.tenants.models import Tenant, TenantDatabase, UserTenantAssocia
 from app.tenancy import migrations
 from app.tenancy.locations import TenantLocation
 from app.tenancy.models import TenantModel
-from tests.tenancy.laboratory import Laboratory
+from tests.tenancy.laboratory import Laboratory, laboratory
 
 Use = Callable[[Session], object]
 
@@ -225,13 +226,17 @@ def test_a_tenants_migrations_go_down_to_the_base_and_up_again(
         assert session.scalars(select(Document)).all() == []
 
 
-def test_the_main_migrations_go_down_to_the_base_and_up_again(lab: Laboratory) -> None:
-    with lab.app.app_context():
-        downgrade(revision="base")
-        with main_owner(lab).connect() as connection:
-            assert revision_of(connection) is None
-        upgrade()
-    assert in_env(lab, "main", {}, lambda it: compare_metadata(it, MainModel.metadata)) == []
+def test_the_main_migrations_go_down_to_the_base_and_up_again(
+    server_urls: dict[str, str], tmp_path: Path
+) -> None:
+    """In an installation of its own: the people and keys of the others' would be gone."""
+    with laboratory(server_urls, tmp_path) as lab:
+        with lab.app.app_context():
+            downgrade(revision="base")
+            with main_owner(lab).connect() as connection:
+                assert revision_of(connection) is None
+            upgrade()
+        assert in_env(lab, "main", {}, lambda it: compare_metadata(it, MainModel.metadata)) == []
 
 
 def test_the_shell_knows_every_model(house: Laboratory) -> None:

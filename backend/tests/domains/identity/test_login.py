@@ -75,6 +75,17 @@ def test_the_owner_of_the_password_gets_tokens(app: Flask, person: Person) -> No
     assert opened.user_agent == "Browser/1"
 
 
+@pytest.mark.parametrize("browser", ["", "x" * 10_000, "ÿþ", "<script>", "'; DROP TABLE users --"])
+def test_any_browser_may_call_itself_anything(app: Flask, person: Person, browser: str) -> None:
+    headers = {"User-Agent": browser}
+    assert log_in(app, person.email, PASSWORD, headers=headers).status_code == 200
+    with main_session() as session:
+        told = session.scalars(
+            select(UserSession.user_agent).where(UserSession.user_id == person.user_id)
+        ).all()
+    assert browser[:500] in told
+
+
 def test_addresses_know_no_capitals(app: Flask, person: Person) -> None:
     assert log_in(app, person.email.upper(), PASSWORD).status_code == 200
 
