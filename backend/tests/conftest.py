@@ -10,12 +10,12 @@ import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 
-from app.factory import create_app
 from app.settings import Settings
 from app.tenancy.bootstrap import ForeignDatabases, prepare_server
 from app.tenancy.manager import TenantDatabaseManager, current_manager
 from app.tenancy.names import Installation
 from tests.cast import Cast, initialise, play_cast
+from tests.core.apps import another_app
 from tests.servers import Servers
 
 _SERVERS = Servers()
@@ -116,13 +116,11 @@ def drop_installation(admin_url: str, installation: Installation) -> None:
 
 
 @pytest.fixture(scope="session")
-def app(settings: Settings) -> Flask:
+def app(settings: Settings) -> Iterator[Flask]:
     """The application on a main database at the newest revision, with a signing key."""
-    app = create_app(settings)
-    app.testing = True
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    initialise(app)
-    return app
+    with another_app(settings) as app:
+        initialise(app)
+        yield app
 
 
 @pytest.fixture

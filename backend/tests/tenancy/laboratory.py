@@ -14,13 +14,13 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from app.core import ids
-from app.factory import create_app
 from app.settings import Settings
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.names import Installation
 from tests.cast import House, initialise, new_house, new_person
 from tests.conftest import drop_installation, make_settings
+from tests.core.apps import another_app
 from tests.tenancy.attacks import Connection
 
 # Only a test that fails waits this long.
@@ -95,9 +95,9 @@ def laboratory(server_urls: dict[str, str], folder: Path, **changes: Any) -> Ite
     installation = Installation(f"t{secrets.token_hex(4)}")
     try:
         settings = make_settings(server_urls, installation, folder, **changes)
-        app = create_app(settings)
-        initialise(app)
-        yield Laboratory(app, settings, server_urls["postgres"])
+        with another_app(settings) as app:
+            initialise(app)
+            yield Laboratory(app, settings, server_urls["postgres"])
     finally:
         drop_installation(server_urls["postgres"], installation)
 
