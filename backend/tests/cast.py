@@ -59,6 +59,9 @@ class Person:
     def post(self, path: str, **options: Any) -> TestResponse:
         return self.send("POST", path, **options)
 
+    def patch(self, path: str, **options: Any) -> TestResponse:
+        return self.send("PATCH", path, **options)
+
     def delete(self, path: str, **options: Any) -> TestResponse:
         return self.send("DELETE", path, **options)
 

@@ -1,7 +1,7 @@
 """Every route states its policy, and one table says who gets what from it."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +34,12 @@ TABLE: dict[str, tuple[int, ...]] = {
     "identity.key_set":           (200, 200, 200, 200, 200, 200, 200),
     "identity.me":                (401, 200, 200, 200, 200, 200, 200),
     "identity.log_out":           (401, 204, 204, 204, 204, 204, 204),
+    "identity.list_sessions":     (401, 200, 200, 200, 200, 200, 200),
+    "identity.get_current_session": (401, 200, 200, 200, 200, 200, 200),
+    "identity.end_session":       (401, 404, 404, 404, 404, 404, 404),
+    "identity.end_other_sessions": (401, 200, 200, 200, 200, 200, 200),
+    "identity.change_password":   (401, 403, 403, 403, 403, 403, 403),
+    "identity.rename_me":         (401, 200, 200, 200, 200, 200, 200),
     "tenants.create_tenant":      (401, 422, 422, 422, 422, 422, 422),
     "tenants.list_tenants":       (401, 200, 200, 200, 200, 200, 200),
     "tenants.get_tenant":         (401, 404, 200, 200, 200, 200, 404),
@@ -51,7 +57,7 @@ TABLE: dict[str, tuple[int, ...]] = {
 Request = Callable[[Any, dict[str, str]], TestResponse]
 
 
-def _json(method: str, path: str, body: dict[str, object] | None = None) -> Request:
+def _json(method: str, path: str, body: Mapping[str, object] | None = None) -> Request:
     return lambda client, headers: client.open(
         path, method=method, json=body, headers=headers, buffered=True
     )
@@ -60,6 +66,7 @@ def _json(method: str, path: str, body: dict[str, object] | None = None) -> Requ
 def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     """One well-formed request for each route, on acme and a document of Alice's."""
     tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
+    passwords = {"current_password": "wrong", "new_password": "long enough"}
     refused = {"email": "nobody@example.com", "password": "wrong"}
     return {
         "health": _json("GET", "/health"),
@@ -68,6 +75,12 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "identity.key_set": _json("GET", "/.well-known/jwks.json"),
         "identity.me": _json("GET", "/api/users/me"),
         "identity.log_out": _json("POST", "/api/auth/logout"),
+        "identity.list_sessions": _json("GET", "/api/auth/sessions"),
+        "identity.get_current_session": _json("GET", "/api/auth/current-session"),
+        "identity.end_session": _json("DELETE", f"/api/auth/sessions/{uuid4()}"),
+        "identity.end_other_sessions": _json("DELETE", "/api/auth/sessions"),
+        "identity.change_password": _json("POST", "/api/users/me/password", passwords),
+        "identity.rename_me": _json("PATCH", "/api/users/me", {"name": "Somebody"}),
         "tenants.create_tenant": _json("POST", "/api/tenants", {"name": "", "slug": "-"}),
         "tenants.list_tenants": _json("GET", "/api/tenants"),
         "tenants.get_tenant": _json("GET", tenant),
@@ -132,6 +145,8 @@ def test_who_gets_what(route: str, app: Flask, cast: Cast) -> None:
         person: Person | None = getattr(cast, column, None)
         headers = {} if person is None else person.again().headers
         got.append(request(app.test_client(), headers).status_code)
+        if person is not None:
+            person.sign_in()  # the request may have ended the person's other sessions
     assert dict(zip(COLUMNS, got, strict=True)) == dict(zip(COLUMNS, TABLE[route], strict=True))
 
 

@@ -1,6 +1,6 @@
 """What can go wrong when somebody signs in."""
 
-from app.core.errors import Conflict, Unauthenticated
+from app.core.errors import Conflict, Forbidden, NotFound, Unauthenticated
 
 
 class WrongCredentials(Unauthenticated):
@@ -11,6 +11,16 @@ class WrongCredentials(Unauthenticated):
 
 class RefreshRefused(Unauthenticated):
     code = "refresh_refused"
+
+
+class WrongPassword(Forbidden):
+    """Somebody who is signed in did not give his or her present password."""
+
+    code = "wrong_password"
+
+
+class SessionNotFound(NotFound):
+    code = "session_not_found"
 
 
 class EmailTaken(Conflict):

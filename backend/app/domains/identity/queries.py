@@ -27,6 +27,16 @@ def live_session(session: MainSession, session_id: UUID) -> UserSession | None:
     )
 
 
+def live_sessions(session: MainSession, user_id: UUID) -> Sequence[UserSession]:
+    """Newest first."""
+    return session.scalars(
+        select(UserSession)
+        .where(UserSession.user_id == user_id, UserSession.revoked_at.is_(None))
+        .where(UserSession.expires_at > func.now())
+        .order_by(UserSession.id.desc())
+    ).all()
+
+
 def refresh_token(session: MainSession, token_hash: bytes) -> RefreshToken | None:
     return session.get(RefreshToken, token_hash)
 

@@ -24,6 +24,44 @@ class Tokens(Schema):
     expires_in = fields.Integer(required=True)
 
 
+class Session(Schema):
+    """A browser or client that somebody is signed in with."""
+
+    id = fields.UUID(required=True)
+    method = fields.String(required=True)
+    address = fields.String(allow_none=True)
+    user_agent = fields.String(allow_none=True)
+    created_at = fields.AwareDateTime(required=True)
+    last_used_at = fields.AwareDateTime(required=True)
+    expires_at = fields.AwareDateTime(required=True)
+
+
+class SessionList(Schema):
+    """``current`` is the id of the one that asks."""
+
+    items = fields.List(fields.Nested(Session), required=True)
+    current = fields.UUID(required=True)
+
+
+class EndedSessions(Schema):
+    """How many sessions were ended."""
+
+    ended = fields.Integer(required=True)
+
+
+class ChangePassword(Schema):
+    """NIST SP 800-63B, section 5.1.1.2: length counts, composition does not."""
+
+    current_password = fields.String(required=True, load_only=True, validate=_PASSWORD)
+    new_password = fields.String(
+        required=True, load_only=True, validate=validate.Length(min=8, max=256)
+    )
+
+
+class Rename(Schema):
+    name = fields.String(required=True, validate=validate.Length(min=1, max=200))
+
+
 class Me(Schema):
     id = fields.UUID(required=True)
     email = fields.Email(required=True)

@@ -8,6 +8,7 @@ nothing that opens a session is stored.
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.core import clock, ids
 from app.core.db import MainSession, record_despite
 from app.domains.identity import queries
-from app.domains.identity.errors import RefreshRefused, WrongCredentials
+from app.domains.identity.errors import RefreshRefused, SessionNotFound, WrongCredentials
 from app.domains.identity.models import RefreshToken, User, UserSession
 from app.domains.identity.service.passwords import Passwords
 from app.settings import Settings
@@ -131,6 +132,45 @@ def _repeated(session: MainSession, settings: Settings, token_hash: bytes) -> UU
 def log_out(session: MainSession, *, session_id: UUID) -> None:
     """Ends the session; every process refuses its tokens from the next request on."""
     _revoke(session, session_id)
+
+
+def list_sessions(session: MainSession, *, user_id: UUID) -> Sequence[UserSession]:
+    """Where somebody is signed in, newest first."""
+    return queries.live_sessions(session, user_id)
+
+
+def get_session(session: MainSession, *, user_id: UUID, session_id: UUID) -> UserSession:
+    """One of the user's own live sessions.
+
+    Raises:
+        SessionNotFound: there is none of this id; another person's is the same as none.
+    """
+    live = queries.live_session(session, session_id)
+    if live is None or live.user_id != user_id:
+        raise SessionNotFound("There is no such session.")
+    return live
+
+
+def end_session(session: MainSession, *, user_id: UUID, session_id: UUID) -> None:
+    """Ends one of the user's own sessions.
+
+    Raises:
+        SessionNotFound: as `get_session`.
+    """
+    get_session(session, user_id=user_id, session_id=session_id)
+    _revoke(session, session_id)
+
+
+def end_other_sessions(session: MainSession, *, user_id: UUID, session_id: UUID) -> int:
+    """Ends all of the user's sessions but this one; returns how many those were."""
+    ended = session.scalars(
+        update(UserSession)
+        .where(UserSession.user_id == user_id, UserSession.id != session_id)
+        .where(UserSession.revoked_at.is_(None), UserSession.expires_at > clock.now())
+        .values(revoked_at=clock.now())
+        .returning(UserSession.id)
+    )
+    return len(ended.all())
 
 
 def _revoke(session: Session, session_id: UUID) -> None:
