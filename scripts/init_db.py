@@ -20,7 +20,7 @@ from flask_migrate import upgrade
 from app.core import ids
 from app.core.db import main_session
 from app.domains.identity.service import keys, users
-from app.domains.tenants.service import directory, lifecycle
+from app.domains.tenants.service import directory, lifecycle, members
 from app.factory import create_app
 from app.settings import load_settings
 from app.tenancy import templates
@@ -74,8 +74,8 @@ def main() -> None:
             email, name = ADMINISTRATOR
             add_person(report, email, name, "platform administrator", platform="platform_admin")
         if arguments.create_test_tenant:
-            for slug, members in TEST_TENANTS.items():
-                add_tenant(report, slug, members)
+            for slug, crew in TEST_TENANTS.items():
+                add_tenant(report, slug, crew)
     report.close()
 
 
@@ -108,11 +108,11 @@ def add_person(
     report.credentials.append({"email": email, "password": password, "note": note})
 
 
-def add_tenant(report: Report, slug: str, members: list[tuple[str, str, str]]) -> None:
-    for email, name, role in members:
+def add_tenant(report: Report, slug: str, crew: list[tuple[str, str, str]]) -> None:
+    for email, name, role in crew:
         add_person(report, email, name, f"{role} of {slug}")
     with main_session() as session:
-        people = [(users.find_by_email(session, email), role) for email, _, role in members]
+        people = [(users.find_by_email(session, email), role) for email, _, role in crew]
     user_ids = [(user.id, role) for user, role in people if user is not None]
     owner_id = user_ids[0][0]
     with main_session(user_id=owner_id) as session:
@@ -129,7 +129,7 @@ def add_tenant(report: Report, slug: str, members: list[tuple[str, str, str]]) -
             report.step(f"tenant {slug} finished")
     with main_session(tenant_id=tenant_id) as session:
         for user_id, role in user_ids:
-            directory.add_member(session, tenant_id=tenant_id, user_id=user_id, role=role)
+            members.add_member(session, tenant_id=tenant_id, user_id=user_id, role=role)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from app.core import db, http, pages, problems, tasks, tokens
 from app.core.caller import Caller
 from app.core.http import PUBLIC, Plane, endpoint
 from app.core.secrets import FernetBox
+from app.domains.access import routes as access_routes
 from app.domains.access import service as access
 from app.domains.documents import models as document_models
 from app.domains.documents import routes as documents
@@ -29,7 +30,12 @@ from app.tenancy import manager as tenancy
 from app.tenancy.locations import TenantLocation
 from app.tenancy.sessions import TenantSession
 
-BLUEPRINTS = (identity.blueprint, tenants.blueprint, documents.blueprint)
+BLUEPRINTS = (
+    identity.blueprint,
+    tenants.blueprint,
+    access_routes.blueprint,
+    documents.blueprint,
+)
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (identity_models, tenant_models, document_models)
 TASKS = (document_tasks,)

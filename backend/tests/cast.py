@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from app.core import ids
 from app.core.db import main_session
 from app.domains.identity.service import keys, users
-from app.domains.tenants.service import directory, lifecycle
+from app.domains.tenants.service import directory, lifecycle, members
 from app.tenancy import templates
 from app.tenancy.manager import current_manager
 
@@ -128,14 +128,14 @@ def new_person(app: Flask, name: str, *, platform_role: str | None = None) -> Pe
     return Person(app, name=name, email=email, user_id=user.id).sign_in()
 
 
-def new_house(name: str, owner: Person, **members: Person) -> House:
-    """A tenant with a slug of its own; ``members`` by role. Needs an application context."""
+def new_house(name: str, owner: Person, **by_role: Person) -> House:
+    """A tenant with a slug of its own and these members. Needs an application context."""
     slug = f"{name}-{ids.new_id().hex[-8:]}"
     made = lifecycle.create_tenant(
         current_manager(), name=name.title(), slug=slug, owner_id=owner.user_id
     )
     with main_session(tenant_id=made.id) as session:
-        for role, person in members.items():
-            directory.add_member(session, tenant_id=made.id, user_id=person.user_id, role=role)
+        for role, person in by_role.items():
+            members.add_member(session, tenant_id=made.id, user_id=person.user_id, role=role)
     location = directory.TenantRegistry().locate_tenant(made.id)
     return House(made.id, slug, location.database)

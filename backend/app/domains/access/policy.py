@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-_VIEWER: Final = frozenset({"tenants:read", "documents:read"})
+_VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:delete"}
-_ADMIN: Final = _USER | {"documents:manage"}
+_ADMIN: Final = _USER | {"documents:manage", "members:manage"}
 _OWNER: Final = _ADMIN | {"tenants:manage"}
 
 # documents:delete is for one's own; documents:manage lifts that.

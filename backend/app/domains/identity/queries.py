@@ -1,6 +1,6 @@
 """Reads of people, sessions and keys."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -15,6 +15,10 @@ def user_by_email(session: MainSession, email: str) -> User | None:
 
 def user(session: MainSession, user_id: UUID) -> User | None:
     return session.get(User, user_id)
+
+
+def users(session: MainSession, user_ids: Collection[UUID]) -> Sequence[User]:
+    return session.scalars(select(User).where(User.id.in_(user_ids))).all()
 
 
 def live_session(session: MainSession, session_id: UUID) -> UserSession | None:

@@ -1,10 +1,26 @@
 """What can go wrong with a tenant."""
 
-from app.core.errors import Conflict, Unavailable
+from app.core.errors import Conflict, Forbidden, NotFound, Unavailable
 
 
 class SlugTaken(Conflict):
     code = "slug_taken"
+
+
+class MemberNotFound(NotFound):
+    code = "member_not_found"
+
+
+class OwnersOnly(Forbidden):
+    """Only an owner makes owners, and changes or removes one."""
+
+    code = "owners_only"
+
+
+class LastOwner(Conflict):
+    """A tenant keeps at least one owner."""
+
+    code = "last_owner"
 
 
 class WrongState(Conflict):

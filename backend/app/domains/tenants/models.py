@@ -20,6 +20,13 @@ class TenantState(StrEnum):
     DELETED = "deleted"
 
 
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    USER = "user"
+    VIEWER = "viewer"
+
+
 class Tenant(Identified, MainModel):
     """A customer. ``failure`` says why the last provisioning failed."""
 

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from app.core.db import MainSession
-from app.domains.tenants.models import Tenant, TenantDatabase, TenantState, UserTenantAssociation
+from app.domains.tenants.models import (
+    Role,
+    Tenant,
+    TenantDatabase,
+    TenantState,
+    UserTenantAssociation,
+)
 from app.tenancy.locations import TenantLocation
 
 
@@ -54,6 +60,41 @@ def memberships(
 def membership(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> Membership | None:
     row = session.execute(_memberships(user_id).where(Tenant.id == tenant_id)).one_or_none()
     return None if row is None else Membership(*row)
+
+
+def associations(
+    session: MainSession, *, tenant_id: UUID, after: UUID | None, limit: int
+) -> Sequence[UserTenantAssociation]:
+    """The tenant's members by their ids, at most ``limit``, after the id given."""
+    statement = (
+        select(UserTenantAssociation)
+        .where(UserTenantAssociation.tenant_id == tenant_id)
+        .order_by(UserTenantAssociation.user_id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(UserTenantAssociation.user_id > after)
+    return session.scalars(statement).all()
+
+
+def association(
+    session: MainSession, *, user_id: UUID, tenant_id: UUID
+) -> UserTenantAssociation | None:
+    return session.get(UserTenantAssociation, (user_id, tenant_id))
+
+
+def count_owners(session: MainSession, tenant_id: UUID) -> int:
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(UserTenantAssociation)
+            .where(
+                UserTenantAssociation.tenant_id == tenant_id,
+                UserTenantAssociation.role == Role.OWNER,
+            )
+        )
+        or 0
+    )
 
 
 def tenant_for_change(session: MainSession, tenant_id: UUID) -> Tenant | None:

@@ -26,6 +26,27 @@ class Tenant(Schema):
     created_at = fields.AwareDateTime(required=True)
 
 
+class Member(Schema):
+    """A person's membership of the tenant."""
+
+    user_id = fields.UUID(required=True)
+    email = fields.Email(required=True)
+    name = fields.String(required=True)
+    role = fields.String(required=True)
+    created_at = fields.AwareDateTime(required=True)
+
+
+class MemberPage(Schema):
+    items = fields.List(fields.Nested(Member), required=True)
+    next_cursor = fields.String(allow_none=True, required=True)
+
+
+class ChangeRole(Schema):
+    role = fields.String(
+        required=True, validate=validate.OneOf(["owner", "admin", "user", "viewer"])
+    )
+
+
 class TenantPage(Schema):
     items = fields.List(fields.Nested(Tenant), required=True)
     next_cursor = fields.String(allow_none=True, required=True)

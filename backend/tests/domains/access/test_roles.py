@@ -8,7 +8,7 @@ from flask import Flask
 
 from app.core.db import main_session
 from app.domains.access.policy import PERMISSIONS
-from app.domains.tenants.service import directory
+from app.domains.tenants.service import members
 from tests.cast import Cast, House, Person, new_house, new_person
 from tests.core.answers import refusal
 from tests.domains.access.ledger import change_role, remove_member
@@ -82,7 +82,7 @@ def walter(context: Flask, house: House) -> Person:
     """A user of the house."""
     person = new_person(context, "Walter")
     with main_session(tenant_id=house.id) as session:
-        directory.add_member(session, tenant_id=house.id, user_id=person.user_id, role="user")
+        members.add_member(session, tenant_id=house.id, user_id=person.user_id, role="user")
     return person
 
 

@@ -1,5 +1,6 @@
 """Verbs about accounts."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -70,6 +71,11 @@ def change_password(
 
 def find_by_email(session: MainSession, email: str) -> User | None:
     return queries.user_by_email(session, email)
+
+
+def get_users(session: MainSession, user_ids: Collection[UUID]) -> dict[UUID, User]:
+    """Those of the users that exist, by their ids."""
+    return {user.id: user for user in queries.users(session, user_ids)}
 
 
 def get_user(session: MainSession, user_id: UUID) -> User:

@@ -6,7 +6,7 @@ from app.core.db import MainSession, main_session
 from app.core.errors import NotFound
 from app.core.pages import Cursors, Page, page_of
 from app.domains.tenants import queries
-from app.domains.tenants.models import Tenant, UserTenantAssociation
+from app.domains.tenants.models import Tenant
 from app.domains.tenants.queries import Membership
 from app.tenancy.locations import TenantLocation
 from app.tenancy.names import tenant_id_of
@@ -35,12 +35,6 @@ def membership_now(*, user_id: UUID, tenant_id: UUID) -> Membership:
 
 def find_by_slug(session: MainSession, slug: str) -> Tenant | None:
     return queries.tenant_by_slug(session, slug)
-
-
-def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: str) -> None:
-    """Makes the user a member; a member keeps the role that he or she has."""
-    if session.get(UserTenantAssociation, (user_id, tenant_id)) is None:
-        session.add(UserTenantAssociation(user_id=user_id, tenant_id=tenant_id, role=role))
 
 
 class TenantRegistry:
