@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.core import payloads
 from app.core.caller import Caller
-from app.core.errors import Forbidden, Unprocessable
+from app.core.errors import Forbidden, NotFound, Unprocessable
 from app.core.logs import log_context
 
 Plane = Literal["main", "tenant"]
@@ -139,6 +139,8 @@ def _admit(stated: Endpoint, tenant_id: UUID | None) -> Caller | None:
         request.headers.get("Authorization"), tenant_id, any_state=stated.any_state
     )
     if stated.allow != SIGNED_IN and not caller.allows(stated.allow):
+        if caller.role is None:  # no member: what is in the tenant does not exist
+            raise NotFound("There is no such tenant.")
         raise Forbidden(f"This needs the permission {stated.allow}.")
     return caller
 

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from app.core.http import PUBLIC, SIGNED_IN, stated_endpoint
 from app.core.openapi import generate_yaml
-from app.domains.access.policy import PERMISSIONS
+from app.domains.access.policy import PERMISSIONS, PLATFORM_ADMIN
 from tests.cast import Cast, Person
 from tests.paths import PROJECT
 
@@ -42,12 +42,15 @@ TABLE: dict[str, tuple[int, ...]] = {
     "identity.rename_me":         (401, 200, 200, 200, 200, 200, 200),
     "tenants.create_tenant":      (401, 422, 422, 422, 422, 422, 422),
     "tenants.list_tenants":       (401, 200, 200, 200, 200, 200, 200),
-    "tenants.get_tenant":         (401, 404, 200, 200, 200, 200, 404),
-    "tenants.retry_provisioning": (401, 404, 403, 403, 403, 409, 404),
+    "tenants.get_tenant":         (401, 404, 200, 200, 200, 200, 200),
+    "tenants.retry_provisioning": (401, 404, 403, 403, 403, 409, 409),
+    "tenants.rename_tenant":      (401, 404, 403, 403, 403, 200, 200),
+    "tenants.suspend_tenant":     (401, 404, 403, 403, 403, 403, 200),
+    "tenants.resume_tenant":      (401, 404, 403, 403, 403, 403, 409),
     "tenants.list_members":       (401, 404, 200, 200, 200, 200, 404),
     "tenants.change_role":        (401, 404, 403, 403, 404, 404, 404),
     "tenants.remove_member":      (401, 404, 403, 403, 404, 404, 404),
-    "access.list_roles":          (401, 404, 200, 200, 200, 200, 404),
+    "access.list_roles":          (401, 404, 200, 200, 200, 200, 200),
     "documents.upload_document":  (401, 404, 403, 201, 201, 201, 404),
     "documents.list_documents":   (401, 404, 200, 200, 200, 200, 404),
     "documents.get_document":     (401, 404, 200, 200, 200, 200, 404),
@@ -88,6 +91,9 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "tenants.create_tenant": _json("POST", "/api/tenants", {"name": "", "slug": "-"}),
         "tenants.list_tenants": _json("GET", "/api/tenants"),
         "tenants.get_tenant": _json("GET", tenant),
+        "tenants.rename_tenant": _json("PATCH", tenant, {"name": "Acme"}),
+        "tenants.suspend_tenant": _json("POST", tenant + "/suspend"),
+        "tenants.resume_tenant": _json("POST", tenant + "/resume"),
         "tenants.retry_provisioning": _json("POST", tenant + "/retry"),
         "tenants.list_members": _json("GET", tenant + "/users"),
         "tenants.change_role": _json("PATCH", f"{tenant}/users/{uuid4()}", {"role": "user"}),
@@ -113,7 +119,7 @@ def _routes(app: Flask) -> Iterator[str]:
 
 
 def test_every_route_states_its_policy(app: Flask) -> None:
-    known = {PUBLIC, SIGNED_IN}.union(*PERMISSIONS.values())
+    known = {PUBLIC, SIGNED_IN}.union(PLATFORM_ADMIN, *PERMISSIONS.values())
     for name in _routes(app):
         stated = stated_endpoint(app.view_functions[name])
         assert stated is not None, f"{name} has no @endpoint"
@@ -153,6 +159,7 @@ def test_who_gets_what(route: str, app: Flask, cast: Cast) -> None:
         person: Person | None = getattr(cast, column, None)
         headers = {} if person is None else person.again().headers
         got.append(request(app.test_client(), headers).status_code)
+        cast.petra.post(f"/api/tenants/{cast.acme.id}/resume")  # it may have been suspended
         if person is not None:
             person.sign_in()  # the request may have ended the person's other sessions
     assert dict(zip(COLUMNS, got, strict=True)) == dict(zip(COLUMNS, TABLE[route], strict=True))

@@ -9,7 +9,16 @@ _USER: Final = _VIEWER | {"documents:create", "documents:delete"}
 _ADMIN: Final = _USER | {"documents:manage", "members:manage"}
 _OWNER: Final = _ADMIN | {"tenants:manage"}
 
+# Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
+PLATFORM_ADMIN: Final = frozenset({"tenants:read", "tenants:manage", "tenants:suspend"})
+
 # documents:delete is for one's own; documents:manage lifts that.
 PERMISSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {"viewer": _VIEWER, "user": _USER, "admin": _ADMIN, "owner": _OWNER}
 )
+
+
+def permissions(*, role: str | None, platform_role: str | None) -> frozenset[str]:
+    """What somebody may do in a tenant: as its member, and as the platform's administrator."""
+    as_member = PERMISSIONS.get(role or "", frozenset())
+    return as_member | PLATFORM_ADMIN if platform_role == "platform_admin" else as_member

@@ -18,7 +18,7 @@ def identify(claims: AccessClaims, *, tenant_id: UUID | None, any_state: bool) -
 
     Raises:
         Unauthenticated: the session is not live.
-        NotFound: not a member; the same as for a tenant that does not exist.
+        NotFound: no member; the same as for a tenant that does not exist.
         TenantSuspended, TenantNotReady: the tenant's state bars it, unless ``any_state``.
     """
     with main_reads() as connection:
@@ -28,16 +28,16 @@ def identify(claims: AccessClaims, *, tenant_id: UUID | None, any_state: bool) -
     if access is None or access.user_id != claims.user_id:
         raise Unauthenticated("This session has ended; sign in again.")
     if tenant_id is not None:
-        if access.tenant_id is None or access.role is None:
+        if access.tenant_id is None:
             raise NotFound("There is no such tenant.")
-        if not any_state:
+        if access.role is not None and not any_state:
             _require_ready(access)
     return Caller(
         user_id=access.user_id,
         session_id=access.session_id,
         tenant_id=access.tenant_id,
         role=access.role,
-        permissions=policy.PERMISSIONS.get(access.role or "", frozenset()),
+        permissions=policy.permissions(role=access.role, platform_role=access.platform_role),
         location=_location(access),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 
 from app.core.db import MainSession
 from app.domains.tenants.models import (
@@ -20,18 +20,23 @@ from app.tenancy.locations import TenantLocation
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A tenant as one of its members sees it."""
+    """A tenant as one person sees it; ``role`` is None for one who is no member."""
 
     id: UUID
     slug: str
     name: str
     state: str
-    role: str
+    role: str | None
     failure: str | None
     created_at: datetime
 
 
-def _memberships(user_id: UUID) -> Select[UUID, str, str, str, str, str | None, datetime]:
+def _memberships(
+    user_id: UUID, *, of_others_too: bool = False
+) -> Select[UUID, str, str, str, str | None, str | None, datetime]:
+    mine = and_(
+        UserTenantAssociation.tenant_id == Tenant.id, UserTenantAssociation.user_id == user_id
+    )
     return (
         select(
             Tenant.id,
@@ -42,8 +47,8 @@ def _memberships(user_id: UUID) -> Select[UUID, str, str, str, str, str | None, 
             Tenant.failure,
             Tenant.created_at,
         )
-        .join(UserTenantAssociation, UserTenantAssociation.tenant_id == Tenant.id)
-        .where(UserTenantAssociation.user_id == user_id, Tenant.state != TenantState.DELETED)
+        .join(UserTenantAssociation, mine, isouter=of_others_too)
+        .where(Tenant.state != TenantState.DELETED)
     )
 
 
@@ -58,7 +63,9 @@ def memberships(
 
 
 def membership(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> Membership | None:
-    row = session.execute(_memberships(user_id).where(Tenant.id == tenant_id)).one_or_none()
+    """One tenant, also one that the user is no member of: access was decided before."""
+    statement = _memberships(user_id, of_others_too=True).where(Tenant.id == tenant_id)
+    row = session.execute(statement).one_or_none()
     return None if row is None else Membership(*row)
 
 

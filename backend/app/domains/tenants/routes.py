@@ -73,6 +73,50 @@ def retry_provisioning(caller: Caller, tenant_id: UUID) -> Membership:
     return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
 
 
+@blueprint.patch("/<uuid:tenant_id>")
+@endpoint(
+    allow="tenants:manage",
+    transaction="main",
+    any_state=True,
+    body=schemas.RenameTenant,
+    returns=schemas.Tenant,
+    errors=(401, 403, 404, 422),
+)
+def rename_tenant(
+    session: MainSession, caller: Caller, tenant_id: UUID, body: dict[str, str]
+) -> Membership:
+    """Change a tenant's name; its slug and its database keep theirs."""
+    return directory.rename(session, user_id=caller.user_id, tenant_id=tenant_id, **body)
+
+
+@blueprint.post("/<uuid:tenant_id>/suspend")
+@endpoint(
+    allow="tenants:suspend",
+    transaction=None,
+    any_state=True,
+    returns=schemas.Tenant,
+    errors=(401, 403, 404, 409, 503),
+)
+def suspend_tenant(caller: Caller, tenant_id: UUID) -> Membership:
+    """Refuse the tenant's members and end its database connections, in every process."""
+    lifecycle.suspend(current_manager(), tenant_id=tenant_id)
+    return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
+
+
+@blueprint.post("/<uuid:tenant_id>/resume")
+@endpoint(
+    allow="tenants:suspend",
+    transaction=None,
+    any_state=True,
+    returns=schemas.Tenant,
+    errors=(401, 403, 404, 409, 503),
+)
+def resume_tenant(caller: Caller, tenant_id: UUID) -> Membership:
+    """Let a suspended tenant's members in again."""
+    lifecycle.resume(current_manager(), tenant_id=tenant_id)
+    return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
+
+
 @blueprint.get("/<uuid:tenant_id>/users")
 @endpoint(
     allow="members:read",

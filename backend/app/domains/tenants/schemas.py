@@ -15,13 +15,13 @@ class NewTenant(Schema):
 
 
 class Tenant(Schema):
-    """A tenant as its member sees it; ``role`` is the member's, ``failure`` why it failed."""
+    """``role`` is that of the person who asks, null for no member; ``failure`` why it failed."""
 
     id = fields.UUID(required=True)
     slug = fields.String(required=True)
     name = fields.String(required=True)
     state = fields.String(required=True)
-    role = fields.String(required=True)
+    role = fields.String(required=True, allow_none=True)
     failure = fields.String(allow_none=True)
     created_at = fields.AwareDateTime(required=True)
 
@@ -45,6 +45,10 @@ class ChangeRole(Schema):
     role = fields.String(
         required=True, validate=validate.OneOf(["owner", "admin", "user", "viewer"])
     )
+
+
+class RenameTenant(Schema):
+    name = fields.String(required=True, validate=validate.Length(min=1, max=200))
 
 
 class TenantPage(Schema):

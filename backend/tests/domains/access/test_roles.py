@@ -19,7 +19,7 @@ from tests.domains.documents.files import send, upload
 ROLES = {
     #          list  read  bytes  link  create  delete own  delete another's  tenant
     "mallory": (404,  404,  404,  404,  404,    404,        404,              404),
-    "petra":   (404,  404,  404,  404,  404,    404,        404,              404),
+    "petra":   (404,  404,  404,  404,  404,    404,        404,              200),
     "sam":     (404,  404,  404,  404,  404,    404,        404,              404),
     "bob":     (200,  200,  200,  200,  403,    403,        403,              200),
     "ursula":  (200,  200,  200,  200,  201,    204,        403,              200),

@@ -33,6 +33,15 @@ def membership_now(*, user_id: UUID, tenant_id: UUID) -> Membership:
         return membership(session, user_id=user_id, tenant_id=tenant_id)
 
 
+def rename(session: MainSession, *, user_id: UUID, tenant_id: UUID, name: str) -> Membership:
+    tenant = queries.tenant_for_change(session, tenant_id)
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    tenant.name = name
+    session.flush()  # what is told is what was written
+    return membership(session, user_id=user_id, tenant_id=tenant_id)
+
+
 def find_by_slug(session: MainSession, slug: str) -> Tenant | None:
     return queries.tenant_by_slug(session, slug)
 
