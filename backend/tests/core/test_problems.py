@@ -133,7 +133,7 @@ def test_a_query_that_is_no_text(cast: Cast, query: str) -> None:
         ("GET", "/api/auth/login", {"POST", "OPTIONS"}),
         ("DELETE", "/api/tenants", {"GET", "HEAD", "POST", "OPTIONS"}),
         ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
-        ("PATCH", "/api/users/me", {"GET", "HEAD", "OPTIONS"}),
+        ("PATCH", "/api/auth/sessions", {"GET", "HEAD", "OPTIONS", "DELETE"}),
         ("TRACE", "/health", {"GET", "HEAD", "OPTIONS"}),
         ("NONSENSE", "/health", {"GET", "HEAD", "OPTIONS"}),
     ],

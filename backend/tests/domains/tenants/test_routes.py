@@ -59,7 +59,7 @@ def test_members_see_their_tenant_and_their_own_role(cast: Cast) -> None:
     ):
         tenant = person.get(f"/api/tenants/{cast.acme.id}").get_json()
         assert (tenant["slug"], tenant["role"]) == (cast.acme.slug, role)
-        assert person.get("/api/tenants").get_json()["items"] == [tenant]
+        assert tenant in person.get("/api/tenants").get_json()["items"]
 
 
 def test_who_creates_a_tenant_owns_it_and_can_work_at_once(person: Person) -> None:
