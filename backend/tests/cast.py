@@ -15,6 +15,7 @@ from app.domains.tenants.service import directory, lifecycle, members
 from app.tenancy import templates
 from app.tenancy.manager import current_manager
 
+NAMES = {"Alice", "Ada", "Ursula", "Bob", "Mallory", "Petra", "Sam"}
 PASSWORD = "correct horse battery staple"
 
 
@@ -115,6 +116,7 @@ def play_cast(app: Flask) -> Cast:
 
 def new_person(app: Flask, name: str, *, platform_role: str | None = None) -> Person:
     """An account with an address of its own, signed in. Needs an application context."""
+    assert name in NAMES, f"{name} is none of the cast"
     email = f"{name.lower()}.{ids.new_id().hex}@example.com"
     with main_session() as session:
         user = users.create_user(

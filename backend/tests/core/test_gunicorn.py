@@ -35,7 +35,7 @@ def live(app: Flask, settings: Settings, logs: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def person(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Lena")
+        return new_person(app, "Alice")
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_every_line_of_a_request_names_it_and_who_asks(
 def test_a_day_of_work_leaves_no_secret_in_the_log(
     app: Flask, context: Flask, settings: Settings, cast: Cast, lines: Lines
 ) -> None:
-    person = new_person(app, "Sandra")
+    person = new_person(app, "Alice")
     client = app.test_client()
     wrong = {"email": person.email, "password": "a wrong one, with secrets"}
     refusal(client.post("/api/auth/login", json=wrong), 401)

@@ -30,7 +30,7 @@ from tests.core.apps import another_app
 
 @pytest.fixture
 def person(context: Flask) -> Person:
-    return new_person(context, "Tilda")
+    return new_person(context, "Alice")
 
 
 def rename(session: Session, user_id: UUID, name: str) -> None:
@@ -49,7 +49,7 @@ class Expected(Exception):
 def test_the_block_commits_where_it_ends(person: Person) -> None:
     with main_session() as session:
         rename(session, person.user_id, "Committed")
-        assert name_of(person.user_id) == "Tilda"
+        assert name_of(person.user_id) == "Alice"
     assert name_of(person.user_id) == "Committed"
 
 
@@ -62,7 +62,7 @@ def test_any_error_rolls_it_back(person: Person, error: BaseException) -> None:
 
     with pytest.raises(type(error)):
         fail()
-    assert name_of(person.user_id) == "Tilda"
+    assert name_of(person.user_id) == "Alice"
 
 
 def test_what_is_put_off_happens_after_the_commit(person: Person) -> None:
@@ -103,7 +103,7 @@ def test_a_commit_that_fails_is_followed_by_nothing(person: Person) -> None:
     with pytest.raises(DBAPIError):
         lose_the_connection()
     assert not seen
-    assert name_of(person.user_id) == "Tilda"
+    assert name_of(person.user_id) == "Alice"
 
 
 def test_what_follows_cannot_make_the_write_look_failed(
@@ -146,7 +146,7 @@ def test_several_facts_stand_or_fall_together(person: Person) -> None:
 
     with pytest.raises(Exception, match="division by zero"), main_session():
         raise record_despite(record_despite(Forbidden("no entry"), note), fail)
-    assert name_of(person.user_id) == "Tilda"
+    assert name_of(person.user_id) == "Alice"
 
 
 def test_a_fact_is_written_once(person: Person) -> None:

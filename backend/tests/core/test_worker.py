@@ -52,7 +52,7 @@ def worker(
 @pytest.fixture(scope="module")
 def owner(sender: Flask) -> Person:
     with sender.app_context():
-        return new_person(sender, "Wilma")
+        return new_person(sender, "Alice")
 
 
 @pytest.fixture

@@ -74,13 +74,13 @@ def test_each_role_may_what_the_one_below_it_may() -> None:
 @pytest.fixture(scope="module")
 def house(app: Flask) -> House:
     with app.app_context():
-        return new_house("initech", new_person(app, "Irene"))
+        return new_house("initech", new_person(app, "Ada"))
 
 
 @pytest.fixture
 def walter(context: Flask, house: House) -> Person:
     """A user of the house."""
-    person = new_person(context, "Walter")
+    person = new_person(context, "Bob")
     with main_session(tenant_id=house.id) as session:
         members.add_member(session, tenant_id=house.id, user_id=person.user_id, role="user")
     return person

@@ -17,13 +17,13 @@ from tests.domains.documents.files import send, upload
 @pytest.fixture(scope="module")
 def owner(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Oscar")
+        return new_person(app, "Alice")
 
 
 @pytest.fixture(scope="module")
 def viewer(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Vera")
+        return new_person(app, "Bob")
 
 
 @pytest.fixture(scope="module")

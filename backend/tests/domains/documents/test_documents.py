@@ -63,7 +63,7 @@ def test_an_empty_file_is_a_file(cast: Cast) -> None:
 @pytest.fixture(scope="module")
 def owner(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Paula")
+        return new_person(app, "Alice")
 
 
 @pytest.fixture(scope="module")

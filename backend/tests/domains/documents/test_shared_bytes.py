@@ -34,7 +34,7 @@ def roomy(app: Flask, settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def owner(roomy: Flask) -> Person:
     with roomy.app_context():
-        return new_person(roomy, "Olga")
+        return new_person(roomy, "Alice")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ Sweep = Callable[[], int]
 @pytest.fixture(scope="module")
 def owner(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Svea")
+        return new_person(app, "Alice")
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def document_names(person: Person, house: House) -> list[str]:
 @pytest.fixture(scope="module")
 def owner(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Ulla")
+        return new_person(app, "Alice")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ QUICK = 8.0
 @pytest.fixture(scope="module")
 def owner(app: Flask) -> Person:
     with app.app_context():
-        return new_person(app, "Rosa")
+        return new_person(app, "Alice")
 
 
 @pytest.fixture(scope="module")

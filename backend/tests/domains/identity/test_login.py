@@ -29,7 +29,7 @@ def password_hash(user_id: UUID) -> str | None:
 
 @pytest.fixture
 def person(context: Flask) -> Person:
-    return new_person(context, "Walter")
+    return new_person(context, "Bob")
 
 
 def change(person: Person, **values: Any) -> None:
@@ -38,7 +38,7 @@ def change(person: Person, **values: Any) -> None:
 
 
 def test_nobody_can_tell_why_a_login_is_refused(app: Flask, cast: Cast, context: Flask) -> None:
-    inactive, without = new_person(app, "Ivan"), new_person(app, "Wanda")
+    inactive, without = new_person(app, "Alice"), new_person(app, "Ursula")
     change(inactive, active=False)
     change(without, password_hash=None)
     answers = [

@@ -53,7 +53,7 @@ def end_the_grace(tokens: dict[str, Any]) -> None:
 
 @pytest.fixture
 def person(context: Flask) -> Person:
-    return new_person(context, "Rita")
+    return new_person(context, "Alice")
 
 
 @pytest.mark.parametrize("token", ["unknown", "x" * 256, "ÿ日本", "' OR 1=1 --"])

@@ -24,7 +24,7 @@ def create(person: Person, **fields: Any) -> Any:
 
 @pytest.fixture
 def person(context: Flask) -> Person:
-    return new_person(context, "Theo")
+    return new_person(context, "Alice")
 
 
 def test_mallory_sees_nothing_of_acme(cast: Cast) -> None:
