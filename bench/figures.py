@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+_FEWEST_FOR_QUARTILES: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +52,15 @@ class Figure:
 
 def middle(values: Sequence[float]) -> str:
     """The quartiles, as a note beside a median."""
+    if len(values) < _FEWEST_FOR_QUARTILES:
+        return "one round"
     low, _, high = quantiles(values, n=4)
     return f"quartiles {low:.3g} … {high:.3g}, {len(values)} rounds"
 
 
-def ratio(name: str, ours: Sequence[float], peer: Sequence[float], *, goal: Goal) -> Figure:
-    """The ratio of the medians; the note shows how far single rounds lie apart."""
-    by_round = [one / other for one, other in zip(ours, peer, strict=True)]
-    return Figure(
-        name=name,
-        value=median(ours) / median(peer),
-        unit="×",
-        goal=goal,
-        note=f"by round: {middle(by_round)}",
-    )
+def ratio(name: str, ratios: Sequence[float], *, goal: Goal | None = None) -> Figure:
+    """The median of the rounds' ratios: what disturbs the machine disturbs both halves of each."""
+    return Figure(name=name, value=median(ratios), unit="x", goal=goal, note=middle(ratios))
 
 
 def table(title: str, figures: Sequence[Figure]) -> str:

@@ -15,9 +15,7 @@ from statistics import median
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
-
-import place
+import anchor
 from app.core import ids
 from app.core.db import main_session
 from app.domains.identity.service import users
@@ -67,9 +65,13 @@ def measure(stage: Stage, *, quick: bool) -> list[Figure]:
             )
             for way in ways
         ),
-        ratio("provisioned / bare", provisioned, bare, goal=_GOAL),
-        ratio("over HTTP / bare", http, bare, goal=_GOAL),
+        ratio("provisioned / bare", _ratios(provisioned, bare), goal=_GOAL),
+        ratio("POST / bare", _ratios(http, bare)),
     ]
+
+
+def _ratios(ours: list[float], peer: list[float]) -> list[float]:
+    return [one / other for one, other in zip(ours, peer, strict=True)]
 
 
 def _rounds(ways: list[Way], count: int) -> dict[str, list[float]]:
@@ -176,18 +178,9 @@ class Client:
 def _served(stage: Stage) -> Iterator[Client]:
     """The API as `make run` starts it: gunicorn, two processes of four threads."""
     port = free_port()
-    api = Application(place.BACKEND, stage.folder, stage.environment, port).api()
+    api = Application(anchor.BACKEND, stage.folder, stage.environment, port).api()
     with ChildProcess(api) as process:
         client = Client(port)
         process.wait_until(client.answers, seconds=60)
         client.sign_in()
         yield client
-
-
-def server_settings(stage: Stage) -> dict[str, str]:
-    """What says that a commit was on disk before it was acknowledged."""
-    with psycopg.connect(stage.admin_url) as connection:
-        return {
-            name: str(connection.execute(f"SHOW {name}".encode()).fetchall()[0][0])
-            for name in ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method")
-        }

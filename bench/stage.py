@@ -33,7 +33,7 @@ class Stage:
     """``environment`` describes the installation to a process of its own."""
 
     admin_url: str
-    postgres_version: str
+    server_pid: int
     environment: dict[str, str]
     settings: Settings
     app: Flask
@@ -72,7 +72,7 @@ def staged() -> Iterator[Stage]:
         stack.enter_context(app.app_context())
         stage = Stage(
             admin_url=postgres.admin_url,
-            postgres_version=postgres.version,
+            server_pid=postgres.child.pid,
             environment=environment,
             settings=settings,
             app=app,

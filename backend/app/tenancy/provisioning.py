@@ -6,6 +6,8 @@ any two of them the whole row of steps is run again and ends in the same state.
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, LiteralString
 
 from psycopg import errors, sql
@@ -151,9 +153,12 @@ def shut_out(connection: Connection, installation: Installation, location: Tenan
     """Takes the role's rights and login away, then ends its sessions, in every process.
 
     Membership comes first: it stops live sessions, which a lost CONNECT or LOGIN does not.
+
+    Raises:
+        TenantUnavailable: there is no such role, or one of its sessions outlived the deadline.
     """
     names = {"group": installation.tenant_rw, "role": location.role}
-    with connection.transaction():
+    with _role_expected(), connection.transaction():
         connection.execute(statement("REVOKE {group} FROM {role}", **names))
         connection.execute(statement("ALTER ROLE {role} NOLOGIN", role=location.role))
     end_sessions(connection, location)
@@ -176,8 +181,12 @@ def end_sessions(connection: Connection, location: TenantLocation) -> None:
 
 
 def let_in(connection: Connection, installation: Installation, location: TenantLocation) -> None:
-    """Undoes `shut_out`."""
-    with connection.transaction():
+    """Undoes `shut_out`.
+
+    Raises:
+        TenantUnavailable: there is no such role.
+    """
+    with _role_expected(), connection.transaction():
         grant_membership(connection, installation, location)
         connection.execute(statement("ALTER ROLE {role} LOGIN", role=location.role))
 
@@ -190,12 +199,18 @@ def reset_password(
     Raises:
         TenantUnavailable: there is no such role; the server asks for a password all the same.
     """
-    try:
+    with _role_expected():
         connection.execute(
             sql.SQL("ALTER ROLE {role} PASSWORD {verifier}").format(
                 role=sql.Identifier(location.role), verifier=sql.Literal(credentials.verifier)
             )
         )
+
+
+@contextmanager
+def _role_expected() -> Iterator[None]:
+    try:
+        yield
     except errors.UndefinedObject as error:
         raise TenantUnavailable("This tenant's role is not on its server.") from error
 

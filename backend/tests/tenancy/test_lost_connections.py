@@ -3,12 +3,16 @@
 import gc
 import os
 import random
+import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
@@ -155,17 +159,28 @@ def test_without_our_listener_one_loss_would_be_everybodys(
     assert use(manager, globex) != neighbour
 
 
-def test_a_connection_that_dies_in_silence_is_found_by_the_ping(
+def test_a_connection_that_died_in_silence_is_found_by_the_ping(
     manager: TenantDatabaseManager, acme: TenantLocation
 ) -> None:
-    """A firewall drops it: nothing to read on the socket, so only its idle time speaks."""
-    dead = use(manager, acme)
+    """A firewall dropped it: there is nothing to read, so only its idle time speaks."""
+    alive = use(manager, acme)
     record = next(iter(manager.pool._idle))
     record.info["idle_since"] = -1e9
-    assert use(manager, acme) == dead
+    assert use(manager, acme) == alive
     record.info["idle_since"] = -1e9
-    os.close(os.dup2(os.open(os.devnull, os.O_RDWR), record.dbapi_connection.fileno()))  # type: ignore[union-attr]  # psycopg's
-    assert use(manager, acme) != dead
+    ours, theirs = socket.socketpair()
+    os.dup2(ours.fileno(), cast("psycopg.Connection", record.dbapi_connection).fileno())
+    ours.close()
+
+    def hang_up_when_spoken_to() -> bytes:
+        with theirs:
+            theirs.settimeout(PATIENCE_SECONDS)
+            return theirs.recv(1000)
+
+    with ThreadPoolExecutor(1) as pool:
+        ping = pool.submit(hang_up_when_spoken_to)
+        assert use(manager, acme) != alive
+        assert ping.result(PATIENCE_SECONDS)
 
 
 def test_the_server_is_started_again(server_urls: dict[str, str], tmp_path: Path) -> None:

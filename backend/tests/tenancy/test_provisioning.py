@@ -113,6 +113,22 @@ def shape(state: dict[str, object]) -> str:
     return repr((role[:2], database[1], acl, database[3:5], state["groups"], state["settings"]))
 
 
+def test_nobody_enters_between_the_clone_and_its_grants(lab: Laboratory) -> None:
+    """PUBLIC may connect to every new database, until that is taken away."""
+    tenant = new_location(lab)
+    with lab.manager.server.connect_as_provisioner() as connection:
+        provisioning.create_database(
+            connection,
+            lab.installation,
+            tenant,
+            template=lab.installation.template(migrations.head()),
+        )
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        lab.as_superuser(tenant.database)
+    lab.manager.provision(tenant)
+    use(lab.manager, tenant)
+
+
 def test_what_a_tenants_database_is(lab: Laboratory, tenant: TenantLocation) -> None:
     found: Any = state(lab, tenant)
     [(can_log_in, limit, verifier, mark)] = found["role"]
@@ -295,6 +311,13 @@ def test_a_suspended_tenant_is_shut_out_everywhere(
         assert use(lab.manager, tenant) != here
         other_process.do("let_go")
         assert "backend" in other_process.do("use", database=tenant.database)
+
+
+@pytest.mark.parametrize("verb", ["suspend_tenant_database", "resume_tenant_database"])
+def test_a_tenant_whose_role_is_gone(lab: Laboratory, verb: str) -> None:
+    """It is being deleted at this moment; a request that comes again finds no tenant."""
+    with pytest.raises(Unavailable):
+        getattr(lab.manager, verb)(new_location(lab))
 
 
 def test_provisioning_a_suspended_tenant_lets_it_in_again(
