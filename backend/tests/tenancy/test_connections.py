@@ -72,7 +72,7 @@ def test_never_more_than_the_budget(
     until(lambda: sessions_of(lab, tenants).total() == left, "the server's count to be ours")
 
 
-def test_the_connection_that_lay_idle_longest_makes_room(
+def test_of_those_used_alike_the_one_that_lay_idle_longest_makes_room(
     lab: Laboratory, tenants: list[TenantLocation], make_manager: MakeManager
 ) -> None:
     manager = make_manager(budget=3, each=1, wait=PATIENCE_SECONDS)
@@ -84,6 +84,35 @@ def test_the_connection_that_lay_idle_longest_makes_room(
     assert use(manager, first) == before[first.database]
     assert use(manager, third) == before[third.database]
     assert manager.pool.counts == {"hits": 3, "opened": 4, "evicted": 1, "refused": 0}
+
+
+def test_a_tenant_that_comes_often_keeps_its_connection(
+    tenants: list[TenantLocation], make_manager: MakeManager
+) -> None:
+    """Although the others, which come once, were there after it."""
+    manager = make_manager(budget=2, each=1, wait=PATIENCE_SECONDS)
+    often, *once = tenants
+    kept = {use(manager, often) for _ in range(3)}
+    for visitor in once:
+        use(manager, visitor)
+    assert {use(manager, often)} == kept
+    assert manager.pool.counts["evicted"] == len(once) - 1
+
+
+def test_favour_fades_and_what_is_forgotten_takes_no_room(
+    tenants: list[TenantLocation], make_manager: MakeManager
+) -> None:
+    manager = make_manager(budget=2, each=1, wait=PATIENCE_SECONDS)
+    was, new, other = tenants[:3]
+    for _ in range(5):
+        use(manager, was)
+    for _ in range(8000):  # the counting alone: as many checkouts would take seconds
+        manager.pool._count_use(new.database)
+    assert list(manager.pool._uses) == [new.database]
+    use(manager, new)
+    use(manager, other)
+    assert manager.pool.open_connections(was.database) == 0
+    assert manager.pool.open_connections(new.database) == 1
 
 
 def test_no_tenant_has_more_than_its_share(
