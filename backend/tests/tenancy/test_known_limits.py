@@ -14,6 +14,21 @@ from tests.tenancy.laboratory import Laboratory
 
 NAME = "naïve \\ 'name'"
 
+# Settings that would stop our own work, with a value that does.
+PINNED = {
+    "search_path": "pg_temp",
+    "statement_timeout": "1ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "1ms",
+    "default_transaction_read_only": "on",
+    "role": "{tenant_rw}",
+    "timezone": "Pacific/Kiritimati",
+    "datestyle": "German",
+    "client_encoding": "SQL_ASCII",
+    "local_preload_libraries": "nothing",
+}
+
 
 @pytest.fixture(scope="module")
 def mallory(lab: Laboratory) -> TenantLocation:
@@ -55,30 +70,29 @@ def test_it_may_change_its_own_password_and_the_next_connection_undoes_that(
         pass
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("search_path", "pg_temp"),
-        ("statement_timeout", "1ms"),
-        ("lock_timeout", "1ms"),
-        ("idle_in_transaction_session_timeout", "1ms"),
-        ("idle_session_timeout", "1ms"),
-        ("default_transaction_read_only", "on"),
-        ("default_transaction_isolation", "serializable"),
-        ("role", "{tenant_rw}"),
-        ("timezone", "Pacific/Kiritimati"),
-        ("datestyle", "German"),
-        ("client_encoding", "SQL_ASCII"),
-        ("standard_conforming_strings", "off"),
-        ("bytea_output", "escape"),
-        ("local_preload_libraries", "nothing"),
-        ("default_tablespace", "nowhere"),
-    ],
-)
-def test_it_may_change_its_own_defaults_and_our_connections_do_not_mind(
+@pytest.mark.parametrize(("setting", "value"), PINNED.items())
+def test_it_may_change_its_own_defaults_and_our_connections_do_not_take_them(
     lab: Laboratory, mallory: TenantLocation, hostile: Connection, setting: str, value: str
 ) -> None:
     value = value.format(tenant_rw=lab.installation.tenant_rw)
+    assert refusal(hostile, f"ALTER ROLE CURRENT_USER SET {setting} = '{value}'") is None
+    works_as_usual(lab, mallory)
+    with lab.manager.tenant_db_session(mallory) as session:
+        assert not str(session.scalar(text(f"SHOW {setting}"))).startswith(value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("default_transaction_isolation", "serializable"),
+        ("standard_conforming_strings", "off"),
+        ("bytea_output", "escape"),
+        ("default_tablespace", "nowhere"),
+    ],
+)
+def test_or_take_them_and_do_not_mind(
+    lab: Laboratory, mallory: TenantLocation, hostile: Connection, setting: str, value: str
+) -> None:
     assert refusal(hostile, f"ALTER ROLE CURRENT_USER SET {setting} = '{value}'") is None
     works_as_usual(lab, mallory)
 

@@ -1,8 +1,10 @@
 """Template databases: finished or not there, the newest text of the migrations, nobody inside."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,6 +12,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from app.core import ids
+from app.core.db import MIGRATIONS
 from app.tenancy import migrations, templates
 from app.tenancy.locations import TenantLocation
 from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory, laboratory, until
@@ -104,6 +107,18 @@ def test_it_is_built_anew_when_a_migrations_text_has_changed(lab: Laboratory) ->
     templates.ensure(lab.manager.server)
     assert oid(lab) not in {before, None}
     assert serves(lab, lab.new_database())
+
+
+def test_any_change_of_a_migrations_text_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    monkeypatch.setattr(migrations, "MIGRATIONS", tmp_path / "migrations")
+    before = migrations.digest.__wrapped__()
+    assert before == migrations.digest()
+    first = next((tmp_path / "migrations/tenant/versions").glob("0001*.py"))
+    first.write_text(first.read_text() + "\n")
+    assert migrations.digest.__wrapped__() != before
 
 
 def test_one_without_its_mark_is_not_trusted(lab: Laboratory) -> None:
