@@ -376,13 +376,13 @@ def test_a_second_process_waits_for_the_first(lab: Laboratory) -> None:
     ],
 )
 def test_a_server_that_is_away(
-    lab: Laboratory, tenant: TenantLocation, work: Callable[[Any, TenantLocation], None]
+    lab: Laboratory, work: Callable[[Any, TenantLocation], None]
 ) -> None:
     away = lab.another_manager()
     away.server._provisioner = {"host": "/nowhere", "user": "nobody", "dbname": "postgres"}
     away.server._address = {"host": "/nowhere", "connect_timeout": 2}
     with pytest.raises(ServerUnavailable) as refused:
-        work(away, tenant)
+        work(away, new_location(lab))
     assert refused.value.status == 503
     assert refused.value.retry_after
 

@@ -150,7 +150,7 @@ def test_one_whose_building_was_killed_is_never_cloned(lab: Laboratory, doomed: 
             break
         assert oid(lab) is None or step > 15
     assert step > 15
-    for last in range(step - 6, step):
+    for last in range(step - 3, step):
         drop(lab)
         doomed.dies("build_template", at=last)
         assert serves(lab, lab.new_database()), f"killed at step {last}"
