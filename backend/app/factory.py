@@ -22,7 +22,7 @@ from app.domains.identity import routes as identity
 from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.tenants import models as tenant_models
-from app.domains.tenants import routes as tenants
+from app.domains.tenants.routes import members, tenants
 from app.domains.tenants.service.directory import TenantRegistry
 from app.integrations import storage
 from app.settings import Settings
@@ -33,6 +33,7 @@ from app.tenancy.sessions import TenantSession
 BLUEPRINTS = (
     identity.blueprint,
     tenants.blueprint,
+    members.blueprint,
     access_routes.blueprint,
     documents.blueprint,
 )

@@ -11,7 +11,7 @@ from app.core.http import SIGNED_IN, endpoint
 from app.core.pages import Page, PageQuery, current_cursors
 from app.domains.tenants import schemas
 from app.domains.tenants.queries import Membership
-from app.domains.tenants.service import directory, lifecycle, members
+from app.domains.tenants.service import directory, lifecycle
 from app.tenancy.manager import current_manager
 
 blueprint: Final = Blueprint("tenants", __name__, url_prefix="/api/tenants")
@@ -115,40 +115,3 @@ def resume_tenant(caller: Caller, tenant_id: UUID) -> Membership:
     """Let a suspended tenant's members in again."""
     lifecycle.resume(current_manager(), tenant_id=tenant_id)
     return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
-
-
-@blueprint.get("/<uuid:tenant_id>/users")
-@endpoint(
-    allow="members:read",
-    transaction="main",
-    query=PageQuery,
-    returns=schemas.MemberPage,
-    errors=(401, 403, 404, 422, 503),
-)
-def list_members(
-    session: MainSession, tenant_id: UUID, query: dict[str, Any]
-) -> Page[members.Member]:
-    """Who belongs to the tenant, in which role."""
-    return members.list_members(session, tenant_id=tenant_id, cursors=current_cursors(), **query)
-
-
-@blueprint.patch("/<uuid:tenant_id>/users/<uuid:user_id>")
-@endpoint(
-    allow="members:manage",
-    transaction="main",
-    body=schemas.ChangeRole,
-    returns=schemas.Member,
-    errors=(401, 403, 404, 409, 422, 503),
-)
-def change_role(
-    session: MainSession, caller: Caller, tenant_id: UUID, user_id: UUID, body: dict[str, str]
-) -> members.Member:
-    """Give a member another role, from his or her next request on."""
-    return members.change_role(session, caller=caller, tenant_id=tenant_id, user_id=user_id, **body)
-
-
-@blueprint.delete("/<uuid:tenant_id>/users/<uuid:user_id>")
-@endpoint(allow="members:manage", transaction="main", status=204, errors=(401, 403, 404, 409, 503))
-def remove_member(session: MainSession, caller: Caller, tenant_id: UUID, user_id: UUID) -> None:
-    """Take a member out of the tenant; what he or she made stays."""
-    members.remove_member(session, caller=caller, tenant_id=tenant_id, user_id=user_id)

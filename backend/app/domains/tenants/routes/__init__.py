@@ -1,0 +1,1 @@
+"""Tenants, their members and what belongs to them over HTTP: a blueprint in each module."""
