@@ -8,12 +8,15 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app.core import db, http, pages, problems, tasks, tokens
+from app.core import db, events, http, pages, problems, tasks, tokens
 from app.core.caller import Caller
 from app.core.http import PUBLIC, Plane, endpoint
 from app.core.secrets import FernetBox
 from app.domains.access import routes as access_routes
 from app.domains.access import service as access
+from app.domains.audit import models as audit_models
+from app.domains.audit import routes as audit_routes
+from app.domains.audit import service as audit
 from app.domains.documents import models as document_models
 from app.domains.documents import routes as documents
 from app.domains.documents import tasks as document_tasks
@@ -35,10 +38,11 @@ BLUEPRINTS = (
     tenants.blueprint,
     members.blueprint,
     access_routes.blueprint,
+    audit_routes.blueprint,
     documents.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
-MODELS = (identity_models, tenant_models, document_models)
+MODELS = (audit_models, identity_models, tenant_models, document_models)
 TASKS = (document_tasks,)
 
 
@@ -51,6 +55,7 @@ def create_app(settings: Settings) -> Flask:
 
     problems.init_app(app)
     db.init_app(app, settings)
+    events.init_app(app, [audit.append])
     pages.init_app(app, pages.Cursors(secret_key))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets))
     storage.init_app(

@@ -66,7 +66,9 @@ class PlaneSession(Session):
 
     def another(self) -> "PlaneSession":
         """A new session for the same rows in a transaction of its own."""
-        return type(self)(bind=self.bind, expire_on_commit=False)
+        session = type(self)(bind=self.bind, expire_on_commit=False)
+        session.tenant_id = self.tenant_id
+        return session
 
 
 def _tables_of(mapper: Any, clause: ClauseElement | None) -> Iterator[Table]:
@@ -147,6 +149,7 @@ def main_session(
     Row level security shows only what belongs to ``user_id`` and ``tenant_id``.
     """
     with transaction(MainSession(bind=db.engine, expire_on_commit=False)) as session:
+        session.tenant_id = tenant_id
         if user_id is not None or tenant_id is not None:
             session.execute(_ACT_AS, {"user": _text(user_id), "tenant": _text(tenant_id)})
         yield session

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from app.core import payloads
 from app.core.caller import Caller
 from app.core.errors import Forbidden, NotFound, Unprocessable
+from app.core.events import Origin, originating
 from app.core.logs import log_context
 
 Plane = Literal["main", "tenant"]
@@ -113,7 +114,7 @@ def endpoint(
         def wrapper(**path: Any) -> Response:
             with log_context(request_id=g.request_id):
                 caller = _admit(stated, path.get("tenant_id"))
-                with log_context(**_who(caller)):
+                with log_context(**_who(caller)), originating(_origin(caller)):
                     given = {"caller": caller, **path, **_payloads(stated)}
                     return _call(stated, view, given, wanted)
 
@@ -150,6 +151,15 @@ def _who(caller: Caller | None) -> dict[str, object]:
         return {}
     who: dict[str, object] = {"user": caller.user_id}
     return who if caller.tenant_id is None else who | {"tenant": caller.tenant_id}
+
+
+def _origin(caller: Caller | None) -> Origin:
+    return Origin(
+        user_id=None if caller is None else caller.user_id,
+        session_id=None if caller is None else caller.session_id,
+        address=request.remote_addr,
+        request_id=g.request_id,
+    )
 
 
 def _payloads(stated: Endpoint) -> dict[str, object]:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.db import PlaneSession, after_commit
 from app.core.errors import Unavailable
+from app.core.events import Origin, originating
 from app.core.logs import log_context
 from app.settings import Settings
 
@@ -143,6 +144,7 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
         with (
             app.app_context(),
             log_context(task=definition.name, tenant=tenant),
+            originating(Origin(task=definition.name)),
             open_tenant(UUID(tenant)) as session,
         ):
             definition.run(session, **arguments)

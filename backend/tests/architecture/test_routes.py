@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "members.change_role":        (401, 404, 403, 403, 404, 404, 404),
     "members.remove_member":      (401, 404, 403, 403, 404, 404, 404),
     "access.list_roles":          (401, 404, 200, 200, 200, 200, 200),
+    "audit.list_entries":         (401, 404, 403, 403, 200, 200, 404),
     "documents.upload_document":  (401, 404, 403, 201, 201, 201, 404),
     "documents.list_documents":   (401, 404, 200, 200, 200, 200, 404),
     "documents.get_document":     (401, 404, 200, 200, 200, 200, 404),
@@ -99,6 +100,7 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "members.change_role": _json("PATCH", f"{tenant}/users/{uuid4()}", {"role": "user"}),
         "members.remove_member": _json("DELETE", f"{tenant}/users/{uuid4()}"),
         "access.list_roles": _json("GET", tenant + "/roles"),
+        "audit.list_entries": _json("GET", tenant + "/audit"),
         "documents.upload_document": lambda client, headers: client.post(
             cast.acme.documents,
             data={"file": (io.BytesIO(b"plans"), "plans.txt")},

@@ -49,6 +49,21 @@ ATTACKS: Final[Mapping[str, frozenset[str]]] = {
                 "SELECT set_config('session_authorization', 'postgres', false)",
             ),
         ),
+        # The audit trail.
+        (
+            {DENIED},
+            (
+                "INSERT INTO audit_entries SELECT * FROM audit_entries",
+                "UPDATE audit_entries SET user_id = NULL",
+                "DELETE FROM audit_entries",
+                "TRUNCATE audit_entries",
+                "SELECT * FROM audit_entries FOR UPDATE",
+                "ALTER TABLE audit_entries DISABLE TRIGGER ALL",
+                "DROP FUNCTION audit_append",
+                "ALTER FUNCTION audit_append SECURITY INVOKER",
+            ),
+        ),
+        ({NOT_GRANTED}, ("GRANT INSERT ON audit_entries TO {tenant_rw}",)),
         # Roles.
         (
             {DENIED},

@@ -6,7 +6,7 @@ from typing import Final
 
 _VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:delete"}
-_ADMIN: Final = _USER | {"documents:manage", "members:manage"}
+_ADMIN: Final = _USER | {"documents:manage", "members:manage", "audit:read"}
 _OWNER: Final = _ADMIN | {"tenants:manage"}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
