@@ -28,7 +28,6 @@ def queue(app: Flask) -> Iterator[Any]:
         channel.client.delete("documents")
         yield lambda: [json.loads(raw) for raw in channel.client.lrange("documents", 0, -1)]
         channel.client.delete("documents")
-    app.extensions["celery"].pool.force_close_all()
 
 
 def test_a_job_is_sent_after_the_commit_with_its_tenant(

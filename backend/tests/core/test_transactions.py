@@ -24,7 +24,7 @@ from app.domains.identity.models import User
 from app.domains.tenants.models import Tenant
 from app.settings import Settings
 from app.tenancy.manager import current_manager
-from tests.cast import Cast, Person, new_person
+from tests.cast import Cast, Person, new_house, new_person
 from tests.core.apps import another_app
 
 
@@ -181,17 +181,20 @@ def test_a_session_refuses_the_other_planes_tables(context: Flask, cast: Cast) -
         tenant.scalars(select(User)).all()
 
 
-def test_rows_of_a_tenant_are_shown_to_its_members_alone(context: Flask, cast: Cast) -> None:
+def test_rows_of_a_tenant_are_shown_to_its_members_alone(context: Flask) -> None:
+    alice, mallory = new_person(context, "Alice"), new_person(context, "Mallory")
+    acme, globex = new_house("acme", alice), new_house("globex", mallory)
+
     def visible(**who: UUID) -> set[UUID]:
         with main_session(**who) as session:
             return set(session.scalars(select(Tenant.id)))
 
     assert visible() == set()
-    assert visible(user_id=cast.mallory.user_id) == {cast.globex.id}
-    assert visible(user_id=cast.alice.user_id) == {cast.acme.id}
-    assert visible(tenant_id=cast.acme.id) == {cast.acme.id}
+    assert visible(user_id=mallory.user_id) == {globex.id}
+    assert visible(user_id=alice.user_id) == {acme.id}
+    assert visible(tenant_id=acme.id) == {acme.id}
     with platform_session() as session:
-        assert set(session.scalars(select(Tenant.id))) >= {cast.acme.id, cast.globex.id}
+        assert set(session.scalars(select(Tenant.id))) >= {acme.id, globex.id}
     # The pool's next user is nobody again.
     assert visible() == set()
 
