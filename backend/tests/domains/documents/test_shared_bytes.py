@@ -60,11 +60,11 @@ def states(roomy: Flask, house: House) -> dict[UUID, str]:
 
 
 def erase_all(roomy: Flask, house: House) -> list[bool]:
-    """What the jobs would do, for every file there is."""
+    """What the jobs would do, for every file that is not arriving."""
     with roomy.app_context():
         storage, manager = current_app.extensions["storage"], current_manager()
         erased = []
-        for file_id in states(roomy, house):
+        for file_id in [one for one, state in states(roomy, house).items() if state != "pending"]:
             with manager.tenant_db_session(house.database) as session:
                 erased.append(service.erase_file(session, storage, file_id=file_id))
         return erased
