@@ -1,21 +1,21 @@
-"""The job process: ``celery -A celery_worker:celery worker -Q documents``."""
+"""The job process: ``celery -A celery_worker:celery worker -Q default,documents,…``."""
 
-from typing import Any, Final
+from typing import Any
 
 from celery.signals import setup_logging, worker_process_init
 
 from app.core import db, logs
-from app.core.tasks import DEFINITIONS
+from app.core.tasks import QUEUES as QUEUES  # noqa: PLC0414  # who starts us asks for them
 from app.factory import create_app
-from app.settings import load_settings
+from app.settings import InvalidSettings, load_settings
 from app.tenancy.capacity import check_capacity
 
 settings = load_settings()
+if settings.database_platform_url is None:
+    raise InvalidSettings("  DATABASE_PLATFORM_URL: jobs are claimed with it")
 app = create_app(settings)
 check_capacity(app.extensions["tenancy"].server, settings)
 celery = app.extensions["celery"]
-
-QUEUES: Final = tuple(sorted({definition.queue for definition in DEFINITIONS.values()}))
 
 
 @setup_logging.connect

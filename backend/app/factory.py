@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,6 +25,8 @@ from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
+from app.domains.jobs import models as job_models
+from app.domains.jobs import service as jobs
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants.routes import members, tenants
 from app.domains.tenants.service.directory import TenantRegistry
@@ -42,7 +45,7 @@ BLUEPRINTS = (
     documents.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
-MODELS = (audit_models, identity_models, tenant_models, document_models)
+MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
 TASKS = (document_tasks,)
 
 
@@ -67,8 +70,12 @@ def create_app(settings: Settings) -> Flask:
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)
+    open_tenant = TaskEdge(manager, registry)
     tasks.create_celery(
-        app, settings, lambda tenant: manager.tenant_db_session(registry.locate_tenant(tenant))
+        app,
+        settings,
+        open_tenant=open_tenant,
+        run_job=partial(jobs.run, settings=settings, open_tenant=open_tenant),
     )
     app.extensions |= {
         "settings": settings,
@@ -122,6 +129,17 @@ class RequestEdge:
             raise LookupError("a route on the tenant plane without a tenant")
         with self._manager.tenant_db_session(cast("TenantLocation", caller.location)) as session:
             yield session
+
+
+class TaskEdge:
+    """`app.core.tasks.TenantOpener`: what a job needs of the tenants and of tenancy."""
+
+    def __init__(self, manager: tenancy.TenantDatabaseManager, registry: TenantRegistry) -> None:
+        self._manager = manager
+        self._registry = registry
+
+    def __call__(self, tenant_id: UUID) -> AbstractContextManager[TenantSession]:
+        return self._manager.tenant_db_session(self._registry.locate_ready(tenant_id))
 
 
 @endpoint(allow=PUBLIC, transaction=None, returns=http.Health)

@@ -47,6 +47,14 @@ class Settings(BaseSettings):
     connect_timeout: Annotated[int, Field(ge=2, le=60)] = 5
     opaque_database_names: bool = False
 
+    # A job whose worker is silent for so long is given to another.
+    job_lease_seconds: Annotated[float, Field(ge=1, le=600)] = 30
+    job_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+    # After the first failed attempt; doubles with each further one, up to an hour.
+    job_back_off_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
+    # How often the scheduler looks for what is due.
+    job_sweep_seconds: Annotated[float, Field(gt=0, le=30)] = 5
+
     storage_path: Path
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
     max_json_bytes: Annotated[int, Field(ge=1024)] = 1024**2

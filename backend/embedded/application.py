@@ -14,7 +14,10 @@ from embedded.process import Command
 
 _IMPORT_SECONDS = 60.0
 _GRACE = 5.0
-_IMPORT = "import json, wsgi, celery_worker; print('\\n' + json.dumps(list(celery_worker.QUEUES)))"
+_IMPORT = """
+import json, wsgi, scheduler, celery_worker
+print("\\n" + json.dumps(list(celery_worker.QUEUES)))
+"""
 
 
 class DoesNotLoad(EmbeddedError):
@@ -88,6 +91,10 @@ class Application:
             death_signal=signal.SIGQUIT,
             leaves_children=True,
         )
+
+    def scheduler(self) -> Command:
+        """What tells the worker of jobs whose time has come."""
+        return self._command("The scheduler", [sys.executable, "scheduler.py"], "scheduler.log")
 
     def _command(self, name: str, program: list[str], log: str) -> Command:
         return Command(

@@ -1,4 +1,4 @@
-"""The API and the job worker while they run: requests shown, code reloaded, deaths noticed."""
+"""API, job worker and scheduler while they run: requests shown, code reloaded, deaths noticed."""
 
 import signal
 import time
@@ -21,24 +21,26 @@ _MIGRATIONS = "migrations"
 
 
 class Programs:
-    """Both programs of the application."""
+    """The programs of the application."""
 
     def __init__(self, application: Application, console: Console) -> None:
         self._application = application
         self._console = console
         self._api: ChildProcess | None = None
         self._worker: ChildProcess | None = None
+        self._scheduler: ChildProcess | None = None
         self._reloaded_at = float("-inf")
         self._shown = 0
 
-    def start_worker(self) -> None:
-        """Start it, and wait until it consumes its queues."""
-        self._start_worker(self._application.queues())
+    def start_jobs(self) -> None:
+        """Start worker and scheduler, and wait until they are ready."""
+        self._start_jobs(self._application.queues())
 
-    def _start_worker(self, queues: Sequence[str]) -> None:
-        worker = ChildProcess(self._application.worker(queues))
-        self._worker = worker
+    def _start_jobs(self, queues: Sequence[str]) -> None:
+        worker = self._worker = ChildProcess(self._application.worker(queues))
+        scheduler = self._scheduler = ChildProcess(self._application.scheduler())
         worker.wait_until(lambda: " ready." in worker.words(), seconds=_READY_SECONDS)
+        scheduler.wait_until(lambda: "ready." in scheduler.words(), seconds=_READY_SECONDS)
 
     def start_api(self) -> None:
         """Start it, and wait until it answers GET /health."""
@@ -56,8 +58,11 @@ class Programs:
             connection.close()
 
     def stop(self) -> None:
-        """Stop both together."""
-        stop_together([child for child in (self._api, self._worker) if child])
+        """Stop all together."""
+        stop_together(self._children())
+
+    def _children(self) -> list[ChildProcess]:
+        return [child for child in (self._api, self._worker, self._scheduler) if child]
 
     def show_requests(self) -> None:
         """Print what the API answered since the last look."""
@@ -74,8 +79,8 @@ class Programs:
 
     def check(self) -> None:
         """StoppedEarly when one has ended, unless the code is to blame: then we wait for better."""
-        for child in (self._api, self._worker):
-            if child is None or child.alive:
+        for child in self._children():
+            if child.alive:
                 continue
             if not self._code_is_to_blame(child):
                 raise StoppedEarly(child.obituary())
@@ -96,17 +101,19 @@ class Programs:
         child.stop()
         if child is self._api:
             self._api = None
-        else:
+        elif child is self._worker:
             self._worker = None
+        else:
+            self._scheduler = None
 
     def reload(self, changed: Collection[Path]) -> None:
-        """Load the changed code into both, or keep the running code when the new does not load."""
+        """Load the changed code into all, or keep the running code when the new does not load."""
         began = time.monotonic()
         names = _some(changed)
         try:
             queues = self._application.queues()
             self._reload_api()
-            self._reload_worker(queues)
+            self._reload_jobs(queues)
         except DoesNotLoad as error:
             self._console.say(f"↻ {names}: not loaded; the code from before goes on running.")
             self._console.say(str(error))
@@ -127,12 +134,11 @@ class Programs:
         else:
             self._api.signal(signal.SIGHUP)
 
-    def _reload_worker(self, queues: Sequence[str]) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+    def _reload_jobs(self, queues: Sequence[str]) -> None:
+        stop_together([child for child in (self._worker, self._scheduler) if child])
+        self._worker = self._scheduler = None
         self._reloaded_at = time.monotonic()
-        self._start_worker(queues)
+        self._start_jobs(queues)
         self._reloaded_at = time.monotonic()
 
 

@@ -212,7 +212,7 @@ def transaction(session: AnyPlane) -> Iterator[AnyPlane]:
             logger.exception("a callback after the commit failed")
 
 
-def after_commit(session: Session, callback: Callable[[], None]) -> None:
+def after_commit(session: Session, callback: Callable[[], object]) -> None:
     """Runs the callback once the session's transaction is committed, and never without that."""
     session.info.setdefault("after_commit", []).append(callback)
 

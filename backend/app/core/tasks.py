@@ -1,4 +1,4 @@
-"""Jobs: written names, a queue, a tenant, one transaction; Celery carries them over Redis.
+"""Jobs: written names, a queue, a plane, one transaction; Celery carries them over Redis.
 
 A job's message is a hint, not a record: what must happen also has a row that a sweep finds. So a
 message that cannot be sent is logged and never fails the write that is already committed.
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 from uuid import UUID
 
 from celery import Celery
@@ -16,13 +16,16 @@ from flask import Flask, current_app
 from kombu.exceptions import OperationalError
 from sqlalchemy.exc import DBAPIError
 
-from app.core.db import PlaneSession, after_commit
-from app.core.errors import Unavailable
+from app.core.db import PlaneSession, after_commit, main_session
+from app.core.errors import NotFound, Unavailable
 from app.core.events import Origin, originating
 from app.core.logs import log_context
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+# Every queue that a worker consumes, by name.
+QUEUES: Final = ("default", "documents", "fleet", "mail", "sso")
 
 # A message comes back to the queue after this many seconds without an acknowledgement, so no job
 # may run longer.
@@ -30,41 +33,104 @@ _VISIBILITY_TIMEOUT: Final = 3600
 _TIME_LIMIT: Final = 600
 _BROKER_TIMEOUT: Final = 2
 
+# Carries the id of a row of the table of jobs; the row knows the rest.
+_RUN_JOB: Final = "jobs.run"
+
+# Where a job's one transaction is; None: it opens its own.
+Plane = Literal["main", "tenant"] | None
+
+
+class TenantGone(NotFound):
+    """The tenant was deleted: none of its jobs will ever run."""
+
+
+class TenantClosed(Unavailable):
+    """The tenant is suspended or not ready yet: its jobs wait."""
+
+    code = "tenant_closed"
+
 
 class TenantOpener(Protocol):
     """What the factory supplies: a session for a job's tenant."""
 
-    def __call__(self, tenant_id: UUID) -> AbstractContextManager[PlaneSession]: ...
+    def __call__(self, tenant_id: UUID) -> AbstractContextManager[PlaneSession]:
+        """One transaction on the tenant's database.
+
+        Raises:
+            TenantGone, TenantClosed: it cannot be opened any more, or at the moment.
+        """
+        ...
 
 
 class NoTenantInMessage(ValueError):
-    """A message names no tenant, so its job has no data to work on."""
+    """A job names no tenant, so it has no data to work on."""
+
+
+class BrokerAway(Unavailable):
+    """Redis does not answer."""
+
+    code = "broker_away"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
     name: str
     queue: str
+    plane: Plane
     run: Callable[..., None]
 
 
 DEFINITIONS: Final[dict[str, TaskDefinition]] = {}
 
 
-def task(*, name: str, queue: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a job of a function whose first parameter is a session on the message's tenant.
+def task(
+    *, name: str, queue: str, plane: Plane = "tenant"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a job of a function whose first parameter is a session on the plane.
 
-    Its other parameters come from the message: ids, as text. It commits at the end, and can run
-    twice.
+    Its other parameters are ids, as text. It commits at the end, and can run twice. On the main
+    plane the session is the application's, for the job's tenant if it has one. With ``plane=None``
+    there is no session: the work has several transactions, and opens them itself.
     """
+    if queue not in QUEUES:
+        raise ValueError(f"no worker consumes the queue {queue}")
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         if name in DEFINITIONS:
             raise ValueError(f"two tasks are named {name}")
-        DEFINITIONS[name] = TaskDefinition(name, queue, function)
+        DEFINITIONS[name] = TaskDefinition(name, queue, plane, function)
         return function
 
     return decorate
+
+
+def perform(
+    definition: TaskDefinition,
+    open_tenant: TenantOpener,
+    *,
+    tenant_id: UUID | None,
+    arguments: dict[str, str],
+) -> None:
+    """Runs the job in this process, in a transaction of its plane.
+
+    Raises:
+        NoTenantInMessage: a job of the tenant plane without a tenant.
+        TenantGone, TenantClosed: see `TenantOpener`.
+    """
+    with (
+        log_context(task=definition.name, tenant=tenant_id),
+        originating(Origin(task=definition.name)),
+    ):
+        if definition.plane is None:
+            definition.run(**arguments)
+        elif definition.plane == "main":
+            with main_session(tenant_id=tenant_id) as session:
+                definition.run(session, **arguments)
+        elif tenant_id is None:
+            raise NoTenantInMessage(definition.name)
+        else:
+            with open_tenant(tenant_id) as session:
+                definition.run(session, **arguments)
 
 
 def enqueue_after_commit(session: PlaneSession, name: str, **arguments: str) -> None:
@@ -73,34 +139,59 @@ def enqueue_after_commit(session: PlaneSession, name: str, **arguments: str) -> 
     if tenant_id is None:
         raise NoTenantInMessage(name)
     after_commit(
-        session, lambda: _send(celery, definition, tenant_id=tenant_id, arguments=arguments)
+        session,
+        lambda: _send(
+            celery,
+            definition.name,
+            definition.queue,
+            headers={"tenant": str(tenant_id)},
+            kwargs=arguments,
+        ),
     )
 
 
-def _send(
-    celery: Celery, definition: TaskDefinition, *, tenant_id: UUID, arguments: dict[str, str]
-) -> None:
+def hint(*, job_id: UUID, queue: str) -> bool:
+    """Tells a worker that a row of the table of jobs is due; False where that was not possible."""
+    return _send(current_celery(), _RUN_JOB, queue, kwargs={"job_id": str(job_id)})
+
+
+def messages_in(queue: str) -> int:
+    """How many messages wait in the queue.
+
+    Raises:
+        BrokerAway: nobody knows.
+    """
+    connections: Any = current_celery().pool
+    with connections.acquire(block=True) as connection:
+        try:
+            return int(connection.default_channel.queue_declare(queue).message_count)
+        except (OperationalError, *connection.recoverable_connection_errors) as error:
+            raise BrokerAway(str(error)) from error
+
+
+def _send(celery: Celery, name: str, queue: str, **options: Any) -> bool:
     try:
-        celery.send_task(
-            definition.name,
-            kwargs=arguments,
-            queue=definition.queue,
-            headers={"tenant": str(tenant_id)},
-            ignore_result=True,
-        )
+        celery.send_task(name, queue=queue, ignore_result=True, **options)
     except OperationalError as error:
         logger.warning(
-            "job not sent; a sweep will find its row",
-            extra={"task": definition.name, "reason": str(error)},
+            "job not sent; a sweep will find its row", extra={"task": name, "reason": str(error)}
         )
+        return False
+    return True
 
 
 def current_celery() -> Celery:
     return cast("Celery", current_app.extensions["celery"])
 
 
-def create_celery(app: Flask, settings: Settings, open_tenant: TenantOpener) -> Celery:
-    """The Celery application with every job that was defined."""
+def create_celery(
+    app: Flask,
+    settings: Settings,
+    *,
+    open_tenant: TenantOpener,
+    run_job: Callable[[UUID], None],
+) -> Celery:
+    """The Celery application with every job that a message may name."""
     celery = Celery("tenantry", broker=settings.redis_url.get_secret_value())
     celery.conf.update(
         accept_content=["json"],
@@ -123,7 +214,9 @@ def create_celery(app: Flask, settings: Settings, open_tenant: TenantOpener) -> 
         },
     )
     for definition in DEFINITIONS.values():
-        _add(celery, app, definition, open_tenant)
+        if definition.plane == "tenant":
+            _add(celery, app, definition, open_tenant)
+    _add_carrier(celery, app, run_job)
     app.extensions["celery"] = celery
     return celery
 
@@ -141,10 +234,12 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
         tenant = (self.request.headers or {}).get("tenant")
         if tenant is None:
             raise NoTenantInMessage(definition.name)
-        with (
-            app.app_context(),
-            log_context(task=definition.name, tenant=tenant),
-            originating(Origin(task=definition.name)),
-            open_tenant(UUID(tenant)) as session,
-        ):
-            definition.run(session, **arguments)
+        with app.app_context():
+            perform(definition, open_tenant, tenant_id=UUID(tenant), arguments=arguments)
+
+
+def _add_carrier(celery: Celery, app: Flask, run_job: Callable[[UUID], None]) -> None:
+    @celery.task(name=_RUN_JOB, shared=False)
+    def run(*, job_id: str) -> None:
+        with app.app_context():
+            run_job(UUID(job_id))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import requests
 from pydantic import SecretStr
 
+from app.core.tasks import QUEUES
 from app.settings import Settings
 from embedded.application import Application
 from embedded.ports import LOOPBACK, free_port
@@ -47,12 +49,25 @@ def running_api(settings: Settings, folder: Path, **changes: Any) -> Iterator[st
 
 
 @contextmanager
-def running_worker(settings: Settings, folder: Path) -> Iterator[ChildProcess]:
+def running_worker(
+    settings: Settings, folder: Path, celery: str = "celery_worker:celery"
+) -> Iterator[ChildProcess]:
     """Celery's worker for every queue of ours, waiting for jobs."""
     application = _application(settings.model_copy(update=_SMALL), folder, 0)
-    with ChildProcess(application.worker(["default", "documents"])) as worker:
+    command = application.worker(QUEUES)
+    program = [celery if part == "celery_worker:celery" else part for part in command.program]
+    with ChildProcess(replace(command, program=program)) as worker:
         worker.wait_until(lambda: "ready." in worker.words(), seconds=_READY_SECONDS)
         yield worker
+
+
+@contextmanager
+def running_scheduler(settings: Settings, folder: Path) -> Iterator[ChildProcess]:
+    """What tells workers of due jobs."""
+    application = _application(settings.model_copy(update=_SMALL), folder, 0)
+    with ChildProcess(application.scheduler()) as scheduler:
+        scheduler.wait_until(lambda: "ready." in scheduler.words(), seconds=_READY_SECONDS)
+        yield scheduler
 
 
 def _application(settings: Settings, folder: Path, port: int) -> Application:

@@ -19,6 +19,9 @@ from tests.cast import Cast, House
 from tests.core.apps import another_app
 from tests.domains.documents.files import upload
 
+# Those that a message may name.
+TENANT_JOBS = {name for name, each in DEFINITIONS.items() if each.plane == "tenant"}
+
 
 @pytest.fixture
 def queue(app: Flask) -> Iterator[Any]:
@@ -69,7 +72,7 @@ def test_a_job_that_nobody_defined_is_not_sent(context: Flask, cast: Cast, queue
 def test_each_application_has_jobs_of_its_own(app: Flask, settings: Settings) -> None:
     with another_app(settings) as other:
         own, others = app.extensions["celery"].tasks, other.extensions["celery"].tasks
-        for name in DEFINITIONS:
+        for name in {"jobs.run"} | TENANT_JOBS:
             assert own[name].run is not others[name].run
             assert others[name].app is other.extensions["celery"]
 
@@ -81,7 +84,8 @@ def run(app: Flask, name: str, headers: dict[str, Any] | None, **arguments: str)
 
 @pytest.mark.parametrize("headers", [None, {}, {"tenant": None}, {"tenant_id": "x"}])
 def test_a_message_without_a_tenant_is_refused(app: Flask, headers: dict[str, Any] | None) -> None:
-    for name in DEFINITIONS:
+    assert TENANT_JOBS
+    for name in TENANT_JOBS:
         done = run(app, name, headers)
         assert isinstance(done.result, NoTenantInMessage)
 
@@ -110,6 +114,17 @@ def test_a_job_works_on_its_own_tenant(context: Flask, cast: Cast) -> None:
         own = run(context, "documents.erase_file", {"tenant": str(house.id)}, file_id=file_id)
         assert own.successful()
     assert "deleting" not in states(house)
+
+
+def test_a_message_names_no_job_of_another_plane(app: Flask) -> None:
+    """Their rows say what to do; nobody gets round them."""
+    ours = {name for name in app.extensions["celery"].tasks if not name.startswith("celery.")}
+    assert ours == {"jobs.run"} | TENANT_JOBS
+
+
+def test_a_queue_that_no_worker_consumes_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="no worker consumes"):
+        task(name="documents.unheard_of", queue="dokuments")
 
 
 def test_two_jobs_of_one_name_are_a_mistake() -> None:

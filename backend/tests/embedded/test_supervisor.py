@@ -45,6 +45,14 @@ celery = Celery(broker=os.environ["REDIS_URL"])
 celery.conf.broker_connection_retry_on_startup = True
 """
 
+SCHEDULER = """
+import time
+if __name__ == "__main__":
+    print("ready.", flush=True)
+    while True:
+        time.sleep(60)
+"""
+
 
 class Run:
     """One `make run`."""
@@ -96,6 +104,7 @@ def root(tmp_path: Path) -> Path:
     (root / "scripts" / "init_db.py").write_text(INIT_DB)
     (root / "backend" / "wsgi.py").write_text(WSGI)
     (root / "backend" / "celery_worker.py").write_text(WORKER)
+    (root / "backend" / "scheduler.py").write_text(SCHEDULER)
     return root
 
 
@@ -112,7 +121,9 @@ def running(root: Path) -> Iterator[Run]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_it(running: Run, number: signal.Signals) -> None:
     children = descendants(running.process.pid)
-    assert len(living(children)) >= 7  # two servers, gunicorn, celery and the workers of both
+    assert (
+        len(living(children)) >= 8
+    )  # two servers, scheduler, gunicorn, celery, and both's workers
     code = running.end(number)
     assert code == (0 if number != signal.SIGKILL else -signal.SIGKILL), running.text
     wait_for(lambda: not living(children))

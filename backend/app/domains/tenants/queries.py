@@ -104,6 +104,10 @@ def count_owners(session: MainSession, tenant_id: UUID) -> int:
     )
 
 
+def tenant(session: MainSession, tenant_id: UUID) -> Tenant | None:
+    return session.get(Tenant, tenant_id)
+
+
 def tenant_for_change(session: MainSession, tenant_id: UUID) -> Tenant | None:
     """The tenant, locked until the transaction ends: its state changes one step at a time."""
     return session.get(Tenant, tenant_id, with_for_update=True)

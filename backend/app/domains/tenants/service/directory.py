@@ -5,8 +5,9 @@ from uuid import UUID
 from app.core.db import MainSession, main_session
 from app.core.errors import NotFound
 from app.core.pages import Cursors, Page, page_of
+from app.core.tasks import TenantClosed, TenantGone
 from app.domains.tenants import queries
-from app.domains.tenants.models import Tenant
+from app.domains.tenants.models import Tenant, TenantState
 from app.domains.tenants.queries import Membership
 from app.tenancy.locations import TenantLocation
 from app.tenancy.names import tenant_id_of
@@ -64,4 +65,20 @@ class TenantRegistry:
             location = queries.location(session, tenant_id)
         if location is None:
             raise NotFound("There is no such tenant database.")
+        return location
+
+    def locate_ready(self, tenant_id: UUID) -> TenantLocation:
+        """The same for work that waits until the tenant's database may be used.
+
+        Raises:
+            TenantGone: there is no such tenant any more.
+            TenantClosed: it is suspended, or its database is not made yet.
+        """
+        with main_session(tenant_id=tenant_id) as session:
+            tenant = queries.tenant(session, tenant_id)
+            location = queries.location(session, tenant_id)
+        if tenant is None or tenant.state in {TenantState.DELETING, TenantState.DELETED}:
+            raise TenantGone("There is no such tenant.")
+        if tenant.state != TenantState.ACTIVE or location is None:
+            raise TenantClosed(f"The tenant is {tenant.state}.")
         return location

@@ -1,0 +1,46 @@
+"""Reads of due work. The database's clock decides what is due, not a worker's."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Select, func, or_, select
+
+from app.core.db import MainSession
+from app.domains.jobs.models import OPEN, Job, JobState
+
+
+def _due() -> Select[Job]:
+    return select(Job).where(Job.state.in_(OPEN), Job.due_at <= func.now())
+
+
+def due_job_for_change(session: MainSession, job_id: UUID) -> Job | None:
+    """The job if a worker may take it now, locked: of two workers, the second finds nothing."""
+    return session.scalar(_due().where(Job.id == job_id).with_for_update())
+
+
+def running_job_for_change(session: MainSession, job_id: UUID, *, attempt: int) -> Job | None:
+    """The job if this attempt is still the one that has it."""
+    return session.scalar(
+        select(Job)
+        .where(Job.id == job_id, Job.state == JobState.RUNNING, Job.attempts == attempt)
+        .with_for_update()
+    )
+
+
+def job_for_change(session: MainSession, job_id: UUID) -> Job | None:
+    return session.get(Job, job_id, with_for_update=True)
+
+
+def untold_jobs_for_change(
+    session: MainSession, *, queue: str, silence: timedelta, limit: int
+) -> Sequence[Job]:
+    """Due jobs that no worker was told of for that long; another sweep's are passed over."""
+    return session.scalars(
+        _due()
+        .where(Job.queue == queue)
+        .where(or_(Job.hinted_at.is_(None), Job.hinted_at < func.now() - silence))
+        .order_by(Job.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()

@@ -1,0 +1,297 @@
+"""The verbs of due work.
+
+A row is written in the transaction that asks for the work. Whoever is told of it claims it for the
+time of a lease, renews the lease while it works, and writes down how it went. A row whose lease
+has run out is due again, so a job runs at least once, and not after its last attempt.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.core import clock, ids
+from app.core.db import MainSession, after_commit, platform_session
+from app.core.logs import log_context
+from app.core.tasks import (
+    DEFINITIONS,
+    QUEUES,
+    BrokerAway,
+    NoTenantInMessage,
+    TenantClosed,
+    TenantGone,
+    TenantOpener,
+    hint,
+    messages_in,
+    perform,
+)
+from app.domains.jobs import queries
+from app.domains.jobs.models import Job, JobState
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# The table is the queue: Redis holds no more messages of one queue than this.
+_DEPTH: Final = 200
+_LONGEST_BACK_OFF: Final = timedelta(hours=1)
+_WAIT_FOR_TENANT: Final = timedelta(minutes=5)
+_LONGEST_ERROR: Final = 500
+
+
+# Scheduling.
+
+
+def schedule(
+    session: MainSession,
+    name: str,
+    *,
+    due_at: datetime | None = None,
+    tenant_id: UUID | None = None,
+    **arguments: str,
+) -> UUID:
+    """Writes the job in the session's transaction; it runs at least once, as soon as it is due.
+
+    Without ``due_at`` that is at once. The arguments are ids as text, never secrets. The
+    application's role may schedule for no tenant but the session's.
+
+    Raises:
+        KeyError: nobody defined the task.
+        NoTenantInMessage: a task of the tenant plane without a tenant.
+    """
+    job_id = ids.new_id()
+    _write(session, job_id, name, None, due_at, tenant_id, arguments)
+    return job_id
+
+
+def schedule_once(
+    session: MainSession,
+    name: str,
+    *,
+    slot: str,
+    due_at: datetime | None = None,
+    tenant_id: UUID | None = None,
+    **arguments: str,
+) -> bool:
+    """The same, unless the task has a job with this slot and tenant; True if it was written."""
+    return _write(session, ids.new_id(), name, slot, due_at, tenant_id, arguments)
+
+
+def _write(  # noqa: PLR0917  # the columns of one row
+    session: MainSession,
+    job_id: UUID,
+    name: str,
+    slot: str | None,
+    due_at: datetime | None,
+    tenant_id: UUID | None,
+    arguments: dict[str, str],
+) -> bool:
+    definition = DEFINITIONS[name]
+    if definition.plane == "tenant" and tenant_id is None:
+        raise NoTenantInMessage(name)
+    is_due = due_at is None or due_at <= clock.now()
+    row = {
+        "id": job_id,
+        "name": name,
+        "queue": definition.queue,
+        "tenant_id": tenant_id,
+        "slot": slot,
+        "arguments": arguments,
+        "due_at": func.now() if due_at is None else due_at,
+        "hinted_at": func.now() if is_due else None,
+    }
+    # No conflict target, which would need the right to read.
+    statement = insert(Job).values(row).on_conflict_do_nothing()
+    result = session.execute(statement, execution_options={"preserve_rowcount": True})
+    written = bool(cast("CursorResult[Any]", result).rowcount)
+    if written and is_due:
+        after_commit(session, lambda: hint(job_id=job_id, queue=definition.queue))
+    return written
+
+
+# Running.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claim:
+    """One attempt at a job. Its number tells it from an attempt that was taken for dead."""
+
+    job_id: UUID
+    name: str
+    tenant_id: UUID | None
+    arguments: dict[str, str]
+    attempt: int
+
+
+def run(job_id: UUID, *, settings: Settings, open_tenant: TenantOpener) -> None:
+    """Runs the job if it is due and nobody has it, and writes down how it went."""
+    claim = _claim(job_id, settings)
+    if claim is None:
+        return
+    with log_context(job=job_id, task=claim.name, tenant=claim.tenant_id):
+        with _lease_kept(claim, settings):
+            error = _attempt(claim, open_tenant)
+        _settle(claim, error, settings)
+
+
+def _claim(job_id: UUID, settings: Settings) -> _Claim | None:
+    with platform_session() as session:
+        job = queries.due_job_for_change(session, job_id)
+        if job is None:
+            return None
+        if job.state == JobState.RUNNING:
+            job.last_error = "its worker did not come back"
+        if job.attempts >= settings.job_attempts:
+            _finish(job, JobState.FAILED)
+            return None
+        job.state, job.attempts = JobState.RUNNING, job.attempts + 1
+        job.due_at, job.hinted_at = func.now() + _lease(settings), None
+        return _Claim(
+            job_id=job.id,
+            name=job.name,
+            tenant_id=job.tenant_id,
+            arguments=job.arguments,
+            attempt=job.attempts,
+        )
+
+
+def _attempt(claim: _Claim, open_tenant: TenantOpener) -> Exception | None:
+    """What the job raised."""
+    try:
+        perform(
+            DEFINITIONS[claim.name],
+            open_tenant,
+            tenant_id=claim.tenant_id,
+            arguments=claim.arguments,
+        )
+    except (TenantGone, TenantClosed) as error:
+        return error
+    except Exception as error:  # whatever it is, other jobs go on
+        logger.exception("job failed", extra={"attempt": claim.attempt})
+        return error
+    return None
+
+
+def _settle(claim: _Claim, error: Exception | None, settings: Settings) -> None:
+    with platform_session() as session:
+        job = queries.running_job_for_change(session, claim.job_id, attempt=claim.attempt)
+        if job is None:  # taken for dead, and the job is another worker's by now
+            return
+        job.last_error = job.last_error if error is None else _told(error)
+        match error:
+            case None:
+                _finish(job, JobState.DONE)
+            case TenantGone():
+                _finish(job, JobState.DROPPED)
+            case TenantClosed():
+                job.attempts -= 1  # it did not begin
+                _postpone(job, _WAIT_FOR_TENANT)
+            case _ if job.attempts >= settings.job_attempts:
+                _finish(job, JobState.FAILED)
+            case _:
+                _postpone(job, _back_off(job.attempts, settings))
+
+
+def _finish(job: Job, state: JobState) -> None:
+    job.state, job.finished_at = state, func.now()
+    if state is JobState.FAILED:
+        logger.error("job given up", extra={"job": str(job.id), "reason": job.last_error})
+
+
+def _postpone(job: Job, wait: timedelta) -> None:
+    job.state, job.due_at = JobState.WAITING, func.now() + wait
+
+
+def _back_off(attempts: int, settings: Settings) -> timedelta:
+    """Doubles with each attempt; between half and all of it, so that a crowd spreads out."""
+    doubled = min(2.0 ** (attempts - 1) * settings.job_back_off_seconds, 2.0**20)
+    return min(timedelta(seconds=doubled), _LONGEST_BACK_OFF) * random.uniform(0.5, 1)  # noqa: S311
+
+
+def _told(error: Exception) -> str:
+    """The error's name and first line: what follows there may quote a tenant's data."""
+    first = str(error).partition("\n")[0]
+    text = f"{type(error).__name__}: {first}".replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return text.encode(errors="replace").decode()[:_LONGEST_ERROR]
+
+
+# The lease.
+
+
+def _lease(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.job_lease_seconds)
+
+
+@contextmanager
+def _lease_kept(claim: _Claim, settings: Settings) -> Iterator[None]:
+    """Renews the lease from a thread beside the work: it ends when the process does."""
+    over = threading.Event()
+    # The context holds the application that the thread works for.
+    work: tuple[Any, ...] = (_keep_lease, claim, settings, over)
+    keeper = threading.Thread(target=copy_context().run, args=work, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+
+
+def _keep_lease(claim: _Claim, settings: Settings, over: threading.Event) -> None:
+    while not over.wait(settings.job_lease_seconds / 3):
+        try:
+            if not _renew(claim, settings):
+                logger.warning("the job's lease was lost: it may run twice")
+                return
+        except SQLAlchemyError:
+            logger.warning("the job's lease could not be renewed", exc_info=True)
+
+
+def _renew(claim: _Claim, settings: Settings) -> bool:
+    with platform_session() as session:
+        job = queries.running_job_for_change(session, claim.job_id, attempt=claim.attempt)
+        if job is not None:
+            job.due_at = func.now() + _lease(settings)
+        return job is not None
+
+
+# Sweeping.
+
+
+def sweep(settings: Settings) -> int:
+    """Tells workers of the jobs that are due and that none was told of lately; how many.
+
+    This finds what is due later, what is to be tried again, what a killed worker had, and, after
+    the time of a lease, what Redis lost. Any number of sweeps may run at once.
+    """
+    told = 0
+    for queue in QUEUES:
+        try:
+            room = _DEPTH - messages_in(queue)
+        except BrokerAway as error:
+            logger.warning("Redis is away; jobs wait", extra={"reason": str(error)})
+            return told
+        for job_id in _take_untold(queue, room, _lease(settings)):
+            if not hint(job_id=job_id, queue=queue):
+                return told
+            told += 1
+    return told
+
+
+def _take_untold(queue: str, room: int, silence: timedelta) -> list[UUID]:
+    if room <= 0:
+        return []
+    with platform_session() as session:
+        jobs = queries.untold_jobs_for_change(session, queue=queue, silence=silence, limit=room)
+        for job in jobs:
+            job.hinted_at = func.now()
+        return [job.id for job in jobs]

@@ -1,0 +1,41 @@
+"""The scheduling process: ``python scheduler.py``. Several may run at once.
+
+It tells workers of the jobs whose time has come; docs/decisions/0011 says why it is no Celery beat.
+"""
+
+import logging
+import signal
+import sys
+import time
+from typing import Any
+
+from app.core import logs
+from app.domains.jobs import service as jobs
+from app.factory import create_app
+from app.settings import load_settings
+
+logger = logging.getLogger("scheduler")
+
+
+def main() -> None:
+    logs.configure()
+    settings = load_settings()
+    app = create_app(settings)
+    signal.signal(signal.SIGTERM, stop)
+    logger.info("scheduler ready.")
+    while True:
+        try:
+            with app.app_context():
+                jobs.sweep(settings)
+        except Exception:  # the main database is away, for one: a later round may find it back
+            logger.exception("this round failed")
+        time.sleep(settings.job_sweep_seconds)
+
+
+def stop(*_: Any) -> None:
+    """At any line: a transaction that breaks off is rolled back, and a message is only a hint."""
+    sys.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Due work in real processes that are killed, over a real Redis that is emptied and stopped."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from app.core.db import main_session
+from app.domains.jobs import service as jobs
+from app.domains.jobs.models import Job
+from app.settings import Settings
+from embedded.process import ChildProcess
+from embedded.valkey import ValkeyServer
+from tests.core.live import running_scheduler, running_worker
+from tests.domains.jobs.conftest import ATTEMPTS
+from tests.domains.jobs.probes import told
+from tests.embedded.processes import descendants, wait_for
+
+Read = Callable[[UUID], Job]
+WORKER = "tests.domains.jobs.probe_worker:celery"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "told"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (folder := tmp_path / "logs").mkdir()
+    return folder
+
+
+@pytest.fixture
+def scheduler(sender: Flask, own: Settings, folder: Path) -> Iterator[ChildProcess]:
+    with running_scheduler(own, folder) as scheduler:
+        yield scheduler
+
+
+@pytest.fixture
+def worker(sender: Flask, own: Settings, folder: Path) -> Iterator[ChildProcess]:
+    with running_worker(own, folder, WORKER) as worker:
+        yield worker
+
+
+def schedule(name: str, path: Path) -> UUID:
+    with main_session() as session:
+        return jobs.schedule(session, name, path=str(path))
+
+
+def kill(worker: ChildProcess) -> None:
+    """The whole worker, as the end of its machine would."""
+    for pid in (worker.pid, *descendants(worker.pid)):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not worker.alive)
+
+
+def test_what_a_killed_worker_had_is_done_once_more(
+    *, here: Flask, own: Settings, scheduler: ChildProcess, folder: Path, path: Path, read: Read
+) -> None:
+    with running_worker(own, folder, WORKER) as first:
+        job_id = schedule("jobs.slow", path)
+        wait_for(lambda: told(path) == ["began"])
+        kill(first)
+    path.with_name(f"{path.name}.go").touch()
+    with running_worker(own, folder, WORKER):
+        wait_for(lambda: read(job_id).state == "done", seconds=30)
+    assert told(path) == ["began", "began", "ended"]
+    assert read(job_id).attempts == 2
+
+
+def test_without_the_sweep_it_would_not(
+    here: Flask, own: Settings, folder: Path, path: Path, read: Read
+) -> None:
+    """The control: the message comes back after an hour at the earliest."""
+    with running_worker(own, folder, WORKER) as first:
+        job_id = schedule("jobs.slow", path)
+        wait_for(lambda: told(path) == ["began"])
+        kill(first)
+    path.with_name(f"{path.name}.go").touch()
+    with running_worker(own, folder, WORKER):
+        later = schedule("jobs.note", path)
+        wait_for(lambda: read(later).state == "done")
+        assert read(job_id).state == "running"
+        assert "ended" not in told(path)
+
+
+def test_a_long_job_keeps_its_lease(
+    *,
+    here: Flask,
+    own: Settings,
+    scheduler: ChildProcess,
+    worker: ChildProcess,
+    path: Path,
+    read: Read,
+) -> None:
+    """It is due again only when its worker falls silent, however long it takes."""
+    job_id = schedule("jobs.slow", path)
+    wait_for(lambda: told(path) == ["began"])
+    first = read(job_id).due_at
+    wait_for(lambda: read(job_id).due_at > first)
+    second = read(job_id).due_at
+    wait_for(lambda: read(job_id).due_at > second)
+    path.with_name(f"{path.name}.go").touch()
+    wait_for(lambda: read(job_id).state == "done")
+    assert told(path) == ["began", "ended"]
+    assert read(job_id).attempts == 1
+
+
+def test_a_job_that_kills_its_worker_is_given_up(
+    *, here: Flask, scheduler: ChildProcess, worker: ChildProcess, path: Path, read: Read
+) -> None:
+    job_id = schedule("jobs.deadly", path)
+    wait_for(lambda: read(job_id).state == "failed")
+    assert told(path) == ["began"] * ATTEMPTS
+    assert read(job_id).last_error == "its worker did not come back"
+
+
+def test_jobs_run_though_redis_was_emptied_and_away(
+    *,
+    here: Flask,
+    own: Settings,
+    valkey: ValkeyServer,
+    scheduler: ChildProcess,
+    folder: Path,
+    path: Path,
+    read: Read,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = schedule("jobs.note", path)
+    with here.extensions["celery"].connection_for_write() as connection:
+        connection.default_channel.client.flushall()
+    valkey.stop()
+    second = schedule("jobs.note", path)
+    assert {read(job_id).state, read(second).state} == {"waiting"}
+    monkeypatch.setattr(valkey, "_port_is_ours_to_choose", False)
+    valkey.start()
+    with running_worker(own, folder, WORKER):
+        wait_for(lambda: len(told(path)) == 2)
+        wait_for(lambda: {read(job_id).state, read(second).state} == {"done"})
