@@ -7,12 +7,10 @@ from celery.signals import setup_logging, worker_process_init
 from app.core import db, logs
 from app.core.tasks import QUEUES as QUEUES  # noqa: PLC0414  # who starts us asks for them
 from app.factory import create_app
-from app.settings import InvalidSettings, load_settings
+from app.settings import load_settings
 from app.tenancy.capacity import check_capacity
 
-settings = load_settings()
-if settings.database_platform_url is None:
-    raise InvalidSettings("  DATABASE_PLATFORM_URL: jobs are claimed with it")
+settings = load_settings(for_jobs=True)
 app = create_app(settings)
 check_capacity(app.extensions["tenancy"].server, settings)
 celery = app.extensions["celery"]

@@ -1,6 +1,7 @@
 """The scheduling process: ``python scheduler.py``. Several may run at once.
 
-It tells workers of the jobs whose time has come; docs/decisions/0011 says why it is no Celery beat.
+It writes periodic jobs and tells workers of those whose time has come; docs/decisions/0011 says
+why it is no Celery beat.
 """
 
 import logging
@@ -10,7 +11,7 @@ import time
 from typing import Any
 
 from app.core import logs
-from app.domains.jobs import service as jobs
+from app.domains.jobs.service import rounds
 from app.factory import create_app
 from app.settings import load_settings
 
@@ -19,14 +20,14 @@ logger = logging.getLogger("scheduler")
 
 def main() -> None:
     logs.configure()
-    settings = load_settings()
+    settings = load_settings(for_jobs=True)
     app = create_app(settings)
     signal.signal(signal.SIGTERM, stop)
     logger.info("scheduler ready.")
     while True:
         try:
             with app.app_context():
-                jobs.sweep(settings)
+                rounds.run_round(settings)
         except Exception:  # the main database is away, for one: a later round may find it back
             logger.exception("this round failed")
         time.sleep(settings.job_sweep_seconds)

@@ -23,10 +23,12 @@ from app.domains.documents import routes as documents
 from app.domains.documents import tasks as document_tasks
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
+from app.domains.identity import tasks as identity_tasks
 from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
-from app.domains.jobs import service as jobs
+from app.domains.jobs import tasks as job_tasks
+from app.domains.jobs.service import running
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants.routes import members, tenants
 from app.domains.tenants.service.directory import TenantRegistry
@@ -46,7 +48,7 @@ BLUEPRINTS = (
 )
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
-TASKS = (document_tasks,)
+TASKS = (job_tasks, identity_tasks, document_tasks)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -75,7 +77,7 @@ def create_app(settings: Settings) -> Flask:
         app,
         settings,
         open_tenant=open_tenant,
-        run_job=partial(jobs.run, settings=settings, open_tenant=open_tenant),
+        run_job=partial(running.run, settings=settings, open_tenant=open_tenant),
     )
     app.extensions |= {
         "settings": settings,

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     job_back_off_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     # How often the scheduler looks for what is due.
     job_sweep_seconds: Annotated[float, Field(gt=0, le=30)] = 5
+    # How long jobs that are over are kept; those that failed are kept until somebody drops them.
+    job_retention_days: Annotated[int, Field(ge=2)] = 7
 
     storage_path: Path
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
@@ -114,17 +116,20 @@ class Settings(BaseSettings):
         return self
 
 
-def load_settings() -> Settings:
-    """The settings from the environment.
+def load_settings(*, for_jobs: bool = False) -> Settings:
+    """The settings from the environment; a process for jobs cannot do without the platform's role.
 
     Raises:
         InvalidSettings: with one line for each variable that is missing or wrong.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         faults = [
             f"  {'.'.join(map(str, fault['loc'])).upper() or 'SETTINGS'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         ]
         raise InvalidSettings("\n".join(["The settings are not usable:", *faults])) from None
+    if for_jobs and settings.database_platform_url is None:
+        raise InvalidSettings("  DATABASE_PLATFORM_URL: Field required")
+    return settings

@@ -82,7 +82,7 @@ class Application:
     def worker(self, queues: Sequence[str]) -> Command:
         """One Celery worker for all queues."""
         options = ["--loglevel", "INFO", "--concurrency", "2", "--without-gossip"]
-        options += ["--without-mingle", "-Q", ",".join(queues)]
+        options += ["--without-mingle", "-n", "all@%h", "-Q", ",".join(queues)]
         program = [sys.executable, "-m", "celery", "-A", "celery_worker:celery", "worker", *options]
         # TERM finishes the running jobs first. At our own end nobody is left who could cut that
         # short, and the broker is gone as well.

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, Literal, Protocol, cast
 from uuid import UUID
 
@@ -81,6 +82,9 @@ class TaskDefinition:
 
 
 DEFINITIONS: Final[dict[str, TaskDefinition]] = {}
+PERIODIC: Final[dict[str, timedelta]] = {}
+# Shorter than the time for which finished jobs are kept, which tell that a period had its job.
+LONGEST_PERIOD: Final = timedelta(days=1)
 
 
 def task(
@@ -100,6 +104,25 @@ def task(
             raise ValueError(f"two tasks are named {name}")
         DEFINITIONS[name] = TaskDefinition(name, queue, plane, function)
         return function
+
+    return decorate
+
+
+def periodic(
+    *, name: str, every: timedelta, queue: str, plane: Literal["main"] | None = "main"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a job that runs once in each period, counted from 1970 in UTC; see `task`.
+
+    None has the tenant plane: what visits every tenant's database does not get cheaper with more
+    tenants. What a tenant needs later is scheduled by what happens in that tenant.
+    """
+    if not timedelta(minutes=1) <= every <= LONGEST_PERIOD:
+        raise ValueError(f"{name} runs every {every}")
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        defined = task(name=name, queue=queue, plane=plane)(function)
+        PERIODIC[name] = every
+        return defined
 
     return decorate
 

@@ -11,9 +11,10 @@ from sqlalchemy import Table
 from sqlalchemy.orm import Mapper
 
 from app.core.db import MIGRATIONS, MainModel
-from app.core.tasks import DEFINITIONS
+from app.core.tasks import DEFINITIONS, QUEUES
 from app.factory import MODELS, TASKS
 from app.tenancy.models import TenantModel
+from embedded.application import Application
 from tests.paths import APP, BACKEND, PROJECT
 
 LONGEST_FILE = 400
@@ -111,11 +112,22 @@ def test_every_task_has_a_written_name_of_its_domain() -> None:
         assert definition.name.startswith(f"{domain}."), definition.name
 
 
+def test_every_queue_of_a_task_is_consumed_by_the_worker(tmp_path: Path) -> None:
+    here = Application(backend=BACKEND, logs=tmp_path, environment={}, port=0)
+    program = here.worker(QUEUES).program
+    consumed = program[program.index("-Q") + 1].split(",")
+    assert {definition.queue for definition in DEFINITIONS.values()} <= set(consumed)
+    page = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"celery -A celery_worker:celery worker -Q {','.join(QUEUES)}" in page
+
+
 def test_every_job_that_is_sent_exists() -> None:
     sent = {
         match[1]
         for _, text in _sources()
-        for match in re.finditer(r"enqueue_after_commit\(\s*\w+,\s*\"([^\"]+)\"", text)
+        for match in re.finditer(
+            r"(?:enqueue_after_commit|schedule|schedule_once)\(\s*\w+,\s*\"([^\"]+)\"", text
+        )
     }
     assert sent
     assert sent <= DEFINITIONS.keys()

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import BinaryIO, Final
 from uuid import UUID
 
@@ -16,11 +16,13 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core import clock, ids
 from app.core.caller import Caller
+from app.core.db import main_session
 from app.core.pages import Cursors, Page, page_of
 from app.core.tasks import enqueue_after_commit
 from app.domains.documents import policy, queries
 from app.domains.documents.errors import BadName, DocumentNotFound, NotYourDocument
 from app.domains.documents.models import Document, File, FileState
+from app.domains.jobs import service as jobs
 from app.integrations.storage import Link, Storage, StoredObject
 from app.tenancy.sessions import TenantSession
 
@@ -55,6 +57,7 @@ def upload_document(
     with open_session() as session:
         file = File(id=ids.new_id(), key=_new_key(session.location.database))
         session.add(file)
+        _promise_sweep(session)
     stored = storage.put(file.key, chunks)
     with open_session() as session:
         document = Document(
@@ -111,6 +114,7 @@ def delete_document(session: TenantSession, *, caller: Caller, document_id: UUID
     if file is not None and not queries.is_referred_to(session, file.id):
         file.state = FileState.DELETING
         enqueue_after_commit(session, "documents.erase_file", file_id=str(file.id))
+        _promise_sweep(session)
 
 
 def erase_file(session: TenantSession, storage: Storage, *, file_id: UUID) -> bool:
@@ -134,6 +138,25 @@ def sweep_files(session: TenantSession, storage: Storage) -> int:
     """Erases what failed uploads and lost jobs left behind; returns how many files."""
     abandoned = queries.abandoned_files(session, before=clock.now() - _ABANDONED_AFTER)
     return sum(erase_file(session, storage, file_id=file_id) for file_id in abandoned)
+
+
+def _promise_sweep(session: TenantSession) -> None:
+    """Has the tenant swept when all that begins today is over.
+
+    The row is in the other plane and committed first: whatever breaks off after it, the sweep
+    comes. One that finds nothing does no harm.
+    """
+    tenant_id, today = session.location.tenant_id, clock.now().date()
+    # A day for an upload to end, and another to tell that nobody erases what it left.
+    due_at = datetime.combine(today, time(), UTC) + _ABANDONED_AFTER * 3
+    with main_session(tenant_id=tenant_id) as main:
+        jobs.schedule_once(
+            main,
+            "documents.sweep_files",
+            slot=today.isoformat(),
+            due_at=due_at,
+            tenant_id=tenant_id,
+        )
 
 
 def _found(document: Document | None) -> Document:

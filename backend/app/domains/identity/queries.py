@@ -1,9 +1,10 @@
 """Reads of people, sessions and keys."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from app.core.db import MainSession
 from app.domains.identity.models import RefreshToken, SigningKeyRow, User, UserSession
@@ -39,6 +40,10 @@ def live_sessions(session: MainSession, user_id: UUID) -> Sequence[UserSession]:
         .where(UserSession.expires_at > func.now())
         .order_by(UserSession.id.desc())
     ).all()
+
+
+def expired_sessions(before: datetime) -> Select[UUID]:
+    return select(UserSession.id).where(UserSession.expires_at < before)
 
 
 def refresh_token(session: MainSession, token_hash: bytes) -> RefreshToken | None:

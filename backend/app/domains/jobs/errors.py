@@ -7,10 +7,8 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
-class JobNotOver(Conflict):
-    """The job waits or runs: it needs no second start."""
-
-    code = "job_not_over"
+class JobIsRunning(Conflict):
+    code = "job_is_running"
 
 
 class JobIsOver(Conflict):

@@ -44,3 +44,16 @@ def untold_jobs_for_change(
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
+
+
+def jobs(session: MainSession, *, states: Sequence[JobState], limit: int) -> Sequence[Job]:
+    """Newest first."""
+    statement = select(Job).where(Job.state.in_(states)).order_by(Job.id.desc()).limit(limit)
+    return session.scalars(statement).all()
+
+
+def over_for(kept: timedelta) -> Select[UUID]:
+    """The ids of jobs that were done or dropped longer ago than that."""
+    return select(Job.id).where(
+        Job.finished_at < func.now() - kept, Job.state.in_((JobState.DONE, JobState.DROPPED))
+    )

@@ -1,17 +1,19 @@
 """What failed uploads and lost jobs leave behind, and who clears it away."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from flask import Flask, current_app
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from app.core import clock
+from app.core.db import platform_session
 from app.domains.documents import service
 from app.domains.documents.models import File
+from app.domains.jobs.models import Job
 from app.settings import Settings
 from app.tenancy.manager import current_manager
 from tests.cast import House, Person, new_house, new_person
@@ -150,3 +152,38 @@ def test_a_sweep_of_many(owner: Person, house: House, sweep: Sweep) -> None:
     assert sweep() == 5
     assert sweep() == 0
     assert owner.get(f"{house.documents}/{kept['id']}").status_code == 200
+
+
+def promised(house: House) -> list[tuple[UUID, datetime]]:
+    """The sweeps of the tenant that the table of jobs holds."""
+    with platform_session() as session:
+        statement = select(Job.id, Job.due_at).where(
+            Job.tenant_id == house.id, Job.name == "documents.sweep_files", Job.state == "waiting"
+        )
+        return [(job_id, due_at) for job_id, due_at in session.execute(statement)]
+
+
+def test_an_upload_has_its_tenant_swept_once_it_must_be_over(owner: Person, house: House) -> None:
+    assert promised(house) == []
+    refusal(send_stream(owner, house, [HEAD], None), 400)
+    ((_, due_at),) = promised(house)
+    assert due_at > clock.now() + timedelta(days=2)
+    upload(owner, house)
+    assert len(promised(house)) == 1, "one for all of a day"
+
+
+def test_the_promised_sweep_makes_up_for_lost_jobs(
+    context: Flask, settings: Settings, owner: Person, house: House
+) -> None:
+    document = upload(owner, house)
+    with platform_session() as session:  # as if it had been uploaded on another day
+        session.execute(delete(Job).where(Job.tenant_id == house.id))
+    owner.delete(f"{house.documents}/{document['id']}")
+    ((job_id, _),) = promised(house)
+    a_day_passes(house)
+    with platform_session() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(due_at=clock.now()))
+    context.extensions["celery"].tasks["jobs.run"].apply(kwargs={"job_id": str(job_id)}).get()
+    assert promised(house) == []
+    assert states(house) == {}
+    assert stored(settings, house) == set()

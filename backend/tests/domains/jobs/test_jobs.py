@@ -26,6 +26,7 @@ from app.domains.identity.models import User
 from app.domains.jobs import queries
 from app.domains.jobs import service as jobs
 from app.domains.jobs.models import Job
+from app.domains.jobs.service import rounds, running
 from app.domains.tenants.service import lifecycle
 from app.settings import Settings
 from app.tenancy.manager import current_manager
@@ -76,7 +77,7 @@ def run(app: Flask, job_id: UUID) -> None:
 
 def sweep(app: Flask) -> int:
     """What the scheduler does every few seconds."""
-    return jobs.sweep(app.extensions["settings"])
+    return rounds.sweep(app.extensions["settings"])
 
 
 def make_due(job_id: UUID) -> None:
@@ -233,7 +234,7 @@ def test_redis_holds_few_of_many_due_jobs(
     messages: Callable[[str], list[UUID]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "_DEPTH", 2)
+    monkeypatch.setattr(rounds, "_DEPTH", 2)
     due_at = clock.now() + LATER
     job_ids = [schedule("jobs.note", due_at=due_at, path=str(path)) for _ in range(3)]
     for job_id in job_ids:
@@ -325,7 +326,7 @@ def test_an_error_that_no_table_can_hold_is_written_all_the_same(here: Flask, re
     assert error is not None
     assert error.startswith("ValueError: \N{REPLACEMENT CHARACTER}xxx")
     assert len(error) == 500
-    assert jobs._told(ValueError("\ud800")) == "ValueError: ?"
+    assert running._told(ValueError("\ud800")) == "ValueError: ?"
 
 
 def test_a_name_that_this_release_does_not_know_is_tried_again(here: Flask, read: Read) -> None:
@@ -342,7 +343,7 @@ def test_a_name_that_this_release_does_not_know_is_tried_again(here: Flask, read
 def test_the_pause_grows_and_has_an_end(own: Settings) -> None:
     settings = own.model_copy(update={"job_back_off_seconds": 10.0})
     for attempts, longest in ((1, 10), (2, 20), (3, 40), (9, 2560), (10, 3600), (99, 3600)):
-        pause = jobs._back_off(attempts, settings).total_seconds()
+        pause = running._back_off(attempts, settings).total_seconds()
         assert longest / 2 <= pause <= longest
 
 
@@ -375,15 +376,15 @@ def test_one_that_was_taken_for_dead_decides_nothing(
     here: Flask, own: Settings, read: Read, path: Path
 ) -> None:
     job_id = schedule("jobs.note", path=str(path))
-    claim = jobs._claim(job_id, own)
+    claim = running._claim(job_id, own)
     assert claim is not None
     make_due(job_id)
-    second = jobs._claim(job_id, own)
+    second = running._claim(job_id, own)
     assert second is not None
-    jobs._settle(claim, LookupError("late"), own)
-    assert not jobs._renew(claim, own)
+    running._settle(claim, LookupError("late"), own)
+    assert not running._renew(claim, own)
     assert (read(job_id).state, read(job_id).attempts) == ("running", 2)
-    jobs._settle(second, None, own)
+    running._settle(second, None, own)
     assert read(job_id).state == "done"
 
 

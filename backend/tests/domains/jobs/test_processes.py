@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
@@ -15,10 +17,11 @@ from app.domains.jobs.models import Job
 from app.settings import Settings
 from embedded.process import ChildProcess
 from embedded.valkey import ValkeyServer
-from tests.core.live import running_scheduler, running_worker
+from tests.core.live import environment_of, running_scheduler, running_worker
 from tests.domains.jobs.conftest import ATTEMPTS
 from tests.domains.jobs.probes import told
 from tests.embedded.processes import descendants, wait_for
+from tests.paths import BACKEND
 
 Read = Callable[[UUID], Job]
 WORKER = "tests.domains.jobs.probe_worker:celery"
@@ -142,3 +145,19 @@ def test_jobs_run_though_redis_was_emptied_and_away(
     with running_worker(own, folder, WORKER):
         wait_for(lambda: len(told(path)) == 2)
         wait_for(lambda: {read(job_id).state, read(second).state} == {"done"})
+
+
+@pytest.mark.parametrize("program", ["celery_worker.py", "scheduler.py"])
+def test_without_the_platforms_role_none_starts(own: Settings, program: str) -> None:
+    environment = environment_of(own.model_copy(update={"database_platform_url": None}))
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=BACKEND,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "DATABASE_PLATFORM_URL" in done.stderr

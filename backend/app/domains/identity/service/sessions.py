@@ -11,9 +11,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.orm import Session
 
 from app.core import clock, ids
@@ -23,6 +24,8 @@ from app.domains.identity.errors import RefreshRefused, SessionNotFound, WrongCr
 from app.domains.identity.models import RefreshToken, User, UserSession
 from app.domains.identity.service.passwords import Passwords
 from app.settings import Settings
+
+_KEPT_AFTER_THE_END: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,16 @@ def end_other_sessions(session: MainSession, *, user_id: UUID, session_id: UUID)
         .returning(UserSession.id)
     )
     return len(ended.all())
+
+
+def purge_sessions(session: MainSession, *, limit: int) -> int:
+    """Deletes sessions that expired a day ago, with their refresh tokens; how many of them.
+
+    Until then a late refresh is told that its session has ended.
+    """
+    old = queries.expired_sessions(clock.now() - _KEPT_AFTER_THE_END).limit(limit)
+    result = session.execute(delete(UserSession).where(UserSession.id.in_(old)))
+    return int(cast("CursorResult[Any]", result).rowcount)
 
 
 def _revoke(session: Session, session_id: UUID) -> None:

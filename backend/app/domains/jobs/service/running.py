@@ -1,9 +1,4 @@
-"""The verbs of due work.
-
-A row is written in the transaction that asks for the work. Whoever is told of it claims it for the
-time of a lease, renews the lease while it works, and writes down how it went. A row whose lease
-has run out is due again, so a job runs at least once, and not after its last attempt.
-"""
+"""One attempt at a job: claimed, kept by a lease, and written down."""
 
 import logging
 import random
@@ -12,113 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CursorResult, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.core import clock, ids
-from app.core.db import MainSession, after_commit, platform_session
+from app.core.db import platform_session
 from app.core.logs import log_context
-from app.core.tasks import (
-    DEFINITIONS,
-    QUEUES,
-    BrokerAway,
-    NoTenantInMessage,
-    TenantClosed,
-    TenantGone,
-    TenantOpener,
-    hint,
-    messages_in,
-    perform,
-)
+from app.core.tasks import DEFINITIONS, TenantClosed, TenantGone, TenantOpener, perform
 from app.domains.jobs import queries
 from app.domains.jobs.models import Job, JobState
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# The table is the queue: Redis holds no more messages of one queue than this.
-_DEPTH: Final = 200
 _LONGEST_BACK_OFF: Final = timedelta(hours=1)
 _WAIT_FOR_TENANT: Final = timedelta(minutes=5)
 _LONGEST_ERROR: Final = 500
-
-
-# Scheduling.
-
-
-def schedule(
-    session: MainSession,
-    name: str,
-    *,
-    due_at: datetime | None = None,
-    tenant_id: UUID | None = None,
-    **arguments: str,
-) -> UUID:
-    """Writes the job in the session's transaction; it runs at least once, as soon as it is due.
-
-    Without ``due_at`` that is at once. The arguments are ids as text, never secrets. The
-    application's role may schedule for no tenant but the session's.
-
-    Raises:
-        KeyError: nobody defined the task.
-        NoTenantInMessage: a task of the tenant plane without a tenant.
-    """
-    job_id = ids.new_id()
-    _write(session, job_id, name, None, due_at, tenant_id, arguments)
-    return job_id
-
-
-def schedule_once(
-    session: MainSession,
-    name: str,
-    *,
-    slot: str,
-    due_at: datetime | None = None,
-    tenant_id: UUID | None = None,
-    **arguments: str,
-) -> bool:
-    """The same, unless the task has a job with this slot and tenant; True if it was written."""
-    return _write(session, ids.new_id(), name, slot, due_at, tenant_id, arguments)
-
-
-def _write(  # noqa: PLR0917  # the columns of one row
-    session: MainSession,
-    job_id: UUID,
-    name: str,
-    slot: str | None,
-    due_at: datetime | None,
-    tenant_id: UUID | None,
-    arguments: dict[str, str],
-) -> bool:
-    definition = DEFINITIONS[name]
-    if definition.plane == "tenant" and tenant_id is None:
-        raise NoTenantInMessage(name)
-    is_due = due_at is None or due_at <= clock.now()
-    row = {
-        "id": job_id,
-        "name": name,
-        "queue": definition.queue,
-        "tenant_id": tenant_id,
-        "slot": slot,
-        "arguments": arguments,
-        "due_at": func.now() if due_at is None else due_at,
-        "hinted_at": func.now() if is_due else None,
-    }
-    # No conflict target, which would need the right to read.
-    statement = insert(Job).values(row).on_conflict_do_nothing()
-    result = session.execute(statement, execution_options={"preserve_rowcount": True})
-    written = bool(cast("CursorResult[Any]", result).rowcount)
-    if written and is_due:
-        after_commit(session, lambda: hint(job_id=job_id, queue=definition.queue))
-    return written
-
-
-# Running.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,36 +169,3 @@ def _renew(claim: _Claim, settings: Settings) -> bool:
         if job is not None:
             job.due_at = func.now() + _lease(settings)
         return job is not None
-
-
-# Sweeping.
-
-
-def sweep(settings: Settings) -> int:
-    """Tells workers of the jobs that are due and that none was told of lately; how many.
-
-    This finds what is due later, what is to be tried again, what a killed worker had, and, after
-    the time of a lease, what Redis lost. Any number of sweeps may run at once.
-    """
-    told = 0
-    for queue in QUEUES:
-        try:
-            room = _DEPTH - messages_in(queue)
-        except BrokerAway as error:
-            logger.warning("Redis is away; jobs wait", extra={"reason": str(error)})
-            return told
-        for job_id in _take_untold(queue, room, _lease(settings)):
-            if not hint(job_id=job_id, queue=queue):
-                return told
-            told += 1
-    return told
-
-
-def _take_untold(queue: str, room: int, silence: timedelta) -> list[UUID]:
-    if room <= 0:
-        return []
-    with platform_session() as session:
-        jobs = queries.untold_jobs_for_change(session, queue=queue, silence=silence, limit=room)
-        for job in jobs:
-            job.hinted_at = func.now()
-        return [job.id for job in jobs]

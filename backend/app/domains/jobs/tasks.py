@@ -1,0 +1,24 @@
+"""Jobs about jobs."""
+
+from datetime import timedelta
+from typing import Final, cast
+
+from flask import current_app
+
+from app.core.db import platform_session
+from app.core.tasks import periodic
+from app.domains.jobs.service import records
+from app.settings import Settings
+
+_BATCH: Final = 1000
+
+
+@periodic(name="jobs.purge", every=timedelta(hours=1), queue="default", plane=None)
+def purge() -> None:
+    """Deletes what was over long ago, in short transactions."""
+    settings = cast("Settings", current_app.extensions["settings"])
+    kept = timedelta(days=settings.job_retention_days)
+    deleted = _BATCH
+    while deleted == _BATCH:
+        with platform_session() as session:
+            deleted = records.purge(session, kept=kept, limit=_BATCH)
