@@ -9,7 +9,19 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app.core import db, events, http, pages, problems, tasks, tokens
+from app.core import (
+    auth_log,
+    db,
+    events,
+    http,
+    pages,
+    problems,
+    proxies,
+    redis,
+    tasks,
+    throttle,
+    tokens,
+)
 from app.core.caller import Caller
 from app.core.http import PUBLIC, Plane, endpoint
 from app.core.secrets import FernetBox
@@ -58,11 +70,14 @@ def create_app(settings: Settings) -> Flask:
     secrets = FernetBox([key.get_secret_value() for key in settings.secrets_keys])
     secret_key = settings.secret_key.get_secret_value()
 
+    proxies.init_app(app, settings)
     problems.init_app(app)
     db.init_app(app, settings)
-    events.init_app(app, [audit.append])
+    events.init_app(app, [audit.append, auth_log.log])
+    redis.init_app(app, settings)
+    throttle.init_app(app, settings)
     pages.init_app(app, pages.Cursors(secret_key))
-    tokens.init_app(app, settings, DatabaseKeyRing(secrets))
+    tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(
         app,
         storage.DiskStorage(

@@ -1,5 +1,6 @@
 """The only reader of the environment: typed, frozen, checked at start."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -10,6 +11,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 class InvalidSettings(SystemExit):
     """The environment does not describe a system that can run; the message names every fault."""
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 class Settings(BaseSettings):
@@ -32,6 +37,9 @@ class Settings(BaseSettings):
     database_platform_url: SecretStr | None = None
     provisioner_url: SecretStr
     redis_url: SecretStr
+    redis_timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
+    # Peers that are believed when they say for whom they forward a request.
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
 
     main_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     platform_pool_size: Annotated[int, Field(ge=1, le=200)] = 2
@@ -64,6 +72,24 @@ class Settings(BaseSettings):
     access_token_seconds: Annotated[int, Field(ge=30)] = 15 * 60
     session_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 20
+    # How long a process goes on with the signing keys that it knows, and others with our key set.
+    signing_key_refresh_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    key_set_max_age_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
+
+    # docs/identity.md says why there are four limits, and what each is against.
+    login_window_seconds: Annotated[int, Field(ge=1)] = 15 * 60
+    login_attempts_per_account_and_address: Annotated[int, Field(ge=1)] = 10
+    login_attempts_per_address: Annotated[int, Field(ge=1)] = 100
+    login_attempts_over_all: Annotated[int, Field(ge=1)] = 3000
+    login_account_window_seconds: Annotated[int, Field(ge=1)] = 24 * 3600
+    login_attempts_per_account: Annotated[int, Field(ge=1)] = 100
+    login_known_address_seconds: Annotated[int, Field(ge=1)] = 30 * 24 * 3600
+    # Of each route that sends a mail to whatever address it is given.
+    mail_window_seconds: Annotated[int, Field(ge=1)] = 3600
+    mail_requests_per_account: Annotated[int, Field(ge=1)] = 5
+    mail_requests_per_address: Annotated[int, Field(ge=1)] = 30
+    mail_requests_over_all: Annotated[int, Field(ge=1)] = 2000
+
     # RFC 9106's second recommendation is 64 MiB, 3 passes, 4 lanes.
     password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
     password_hash_passes: Annotated[int, Field(ge=1)] = 3
@@ -71,7 +97,13 @@ class Settings(BaseSettings):
     @field_validator("secrets_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
-        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+        return _split(value) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _are_networks(cls, value: object) -> object:
+        """A host's address is a network of one; 10.0.0.1/8 is a slip of the pen."""
+        return tuple(map(ip_network, _split(value))) if isinstance(value, str) else value
 
     @field_validator("secrets_keys")
     @classmethod
@@ -100,8 +132,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_a_redis_uri(cls, url: SecretStr) -> SecretStr:
-        schemes = ("redis://", "rediss://", "redis+socket://", "sentinel://")
-        if not url.get_secret_value().startswith(schemes):
+        if not url.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("it begins with redis:// or rediss://")
         return url
 

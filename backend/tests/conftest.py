@@ -19,6 +19,7 @@ from tests.core.apps import another_app
 from tests.servers import Servers
 
 _SERVERS = Servers()
+_UNLIMITED = 1_000_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,6 +89,14 @@ def make_settings(
         "tenant_connection_budget": 20,
         "password_hash_memory_kib": 32,
         "password_hash_passes": 1,
+        # The cast signs in all day long, and fails often.
+        "login_attempts_per_account_and_address": _UNLIMITED,
+        "login_attempts_per_address": _UNLIMITED,
+        "login_attempts_per_account": _UNLIMITED,
+        "login_attempts_over_all": _UNLIMITED,
+        "mail_requests_per_account": _UNLIMITED,
+        "mail_requests_per_address": _UNLIMITED,
+        "mail_requests_over_all": _UNLIMITED,
     }
     return Settings(**(given | changes))
 

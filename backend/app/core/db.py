@@ -226,6 +226,6 @@ def record_despite(error: AnyError, write: Callable[[Session], None]) -> AnyErro
 def _write_despite(error: AppError, session: PlaneSession) -> None:
     writes, error.despite = error.despite, []
     if writes:
-        with session.another() as own, own.begin():
+        with transaction(session.another()) as own:
             for write in writes:
                 write(own)

@@ -1,19 +1,21 @@
 """What can go wrong, named after its meaning, and its form on the wire (RFC 9457)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 
 class AppError(Exception):
     """Base of every error that an answer may tell. The detail says what to do next.
 
-    ``errors`` maps a field's name to its messages; ``retry_after`` is in seconds.
+    ``errors`` maps a field's name to its messages; ``retry_after`` is in seconds; ``headers`` are
+    the answer's.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
     retry_after: int | None = None
+    headers: Mapping[str, str] = {}
 
     def __init__(self, detail: str, *, errors: dict[str, object] | None = None) -> None:
         super().__init__(detail)
@@ -82,6 +84,10 @@ class RangeNotSatisfiable(AppError):
 
 class Unprocessable(AppError):
     status, code, title = 422, "invalid_payload", "Invalid payload"
+
+
+class TooManyRequests(AppError):
+    status, code, title = 429, "too_many_requests", "Too many requests"
 
 
 class Unavailable(AppError):

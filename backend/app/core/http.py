@@ -1,8 +1,8 @@
 """The edge: what every route shares, stated once beside the route.
 
-``@endpoint`` answers, in this order: who is it, may they, what do they send, which transaction;
-then it calls the view and writes its result. The answers come from an `Edge` that the factory
-provides, so this module knows no domain.
+``@endpoint`` answers, in this order: who is it, may they, what do they send, how often, which
+transaction; then it calls the view and writes its result. The answers come from an `Edge` that the
+factory provides, so this module knows no domain.
 """
 
 import inspect
@@ -17,11 +17,13 @@ from flask import Response, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import payloads
+from app.core import auth_log, events, payloads
 from app.core.caller import Caller
+from app.core.db import record_despite
 from app.core.errors import Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
 from app.core.logs import log_context
+from app.core.throttle import Attempt, Throttle, Throttled, current_counters
 
 Plane = Literal["main", "tenant"]
 # Opens one transaction on a plane, in the caller's name.
@@ -68,6 +70,7 @@ class Endpoint:
     returns: type[Schema] | None
     status: int
     errors: tuple[int, ...]
+    throttle: Throttle | None
     takes_file: bool
     gives_file: bool
 
@@ -82,17 +85,19 @@ def endpoint(
     returns: type[Schema] | None = None,
     status: int = 200,
     errors: tuple[int, ...] = (),
+    throttle: Throttle | None = None,
     takes_file: bool = False,
     gives_file: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
-    The function may take ``session``, ``caller``, ``body``, ``query``, ``open_session`` and the
-    parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission, ``resource:action``.
-    ``transaction=None`` is for work with several short transactions: the function gets
-    ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer for a tenant
-    that is suspended or has no database yet. ``takes_file`` and ``gives_file`` only document a body
-    of bytes, which the view reads or answers with itself.
+    The function may take ``session``, ``caller``, ``body``, ``query``, ``open_session``,
+    ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission,
+    ``resource:action``. ``transaction=None`` is for work with several short transactions: the
+    function gets ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer
+    for a tenant that is suspended or has no database yet. ``throttle`` limits how often: too often
+    is 429, and 503 where it cannot be counted. ``takes_file`` and ``gives_file`` only document a
+    body of bytes, which the view reads or answers with itself.
     """
     stated = Endpoint(
         allow=allow,
@@ -102,7 +107,8 @@ def endpoint(
         query=query,
         returns=returns,
         status=status,
-        errors=errors,
+        errors=errors if throttle is None else (*errors, 429, 503),
+        throttle=throttle,
         takes_file=takes_file,
         gives_file=gives_file,
     )
@@ -116,6 +122,7 @@ def endpoint(
                 caller = _admit(stated, path.get("tenant_id"))
                 with log_context(**_who(caller)), originating(_origin(caller)):
                     given = {"caller": caller, **path, **_payloads(stated)}
+                    given["attempt"] = _count(stated, caller, given.get("body"))
                     return _call(stated, view, given, wanted)
 
         wrapper.endpoint = stated  # type: ignore[attr-defined]
@@ -179,6 +186,23 @@ def _load(schema: type[Schema], payload: object) -> object:
             "Some fields are not acceptable; see errors.",
             errors=error.normalized_messages(),  # type: ignore[no-untyped-call]
         ) from None
+
+
+def _count(stated: Endpoint, caller: Caller | None, body: Any) -> Attempt | None:
+    if stated.throttle is None:
+        return None
+    account = body["email"] if caller is None else str(caller.user_id)
+    try:
+        return current_counters().admit(
+            stated.throttle, account=account, address=request.remote_addr
+        )
+    except Throttled as error:
+        event = error.event
+        if not error.first:
+            auth_log.write(event)
+            raise
+        with current_edge().open_session("main", caller):
+            raise record_despite(error, lambda own: events.record(own, event)) from None
 
 
 def _call(

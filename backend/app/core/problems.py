@@ -60,6 +60,7 @@ def _app_error(error: errors.AppError) -> Response:
     response = payloads.json_response(
         error.problem(g.request_id), status=error.status, mimetype="application/problem+json"
     )
+    response.headers.update(error.headers)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.Unauthenticated):

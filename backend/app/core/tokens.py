@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.algorithms import RSAAlgorithm
@@ -58,7 +58,7 @@ def init_app(app: Flask, settings: Settings, keys: KeyRing) -> None:
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=settings.access_token_seconds),
     )
     manager = JWTManager(app)
-    manager.encode_key_loader(lambda _identity: keys.signing_key().private_key)
+    manager.encode_key_loader(lambda _identity: g.signing_key.private_key)
 
     @manager.decode_key_loader
     def _key_of(header: dict[str, Any], claims: dict[str, Any]) -> RSAPublicKey:
@@ -79,10 +79,12 @@ def current_keys() -> KeyRing:
 
 
 def issue(*, user_id: UUID, session_id: UUID) -> str:
+    # Asked once: between two questions the key ring may go over to the next key.
+    g.signing_key = current_keys().signing_key()
     token: str = create_access_token(
         identity=str(user_id),
         additional_claims={"sid": str(session_id)},
-        additional_headers={"kid": current_keys().signing_key().kid},
+        additional_headers={"kid": g.signing_key.kid},
     )
     return token
 

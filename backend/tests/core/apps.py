@@ -26,6 +26,7 @@ def another_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
             for engine in db.db.engines.values():
                 engine.dispose()
             current_manager().engine.dispose()
+            app.extensions["redis"].close()
 
 
 def elsewhere(person: Person, app: Flask) -> Person:

@@ -134,6 +134,12 @@ def test_paths_as_they_come(live: str, path: str) -> None:
     assert status(talk(live, head("GET", path))) in {308, 400, 404}
 
 
+def test_the_server_itself_believes_no_proxy(live: str) -> None:
+    """It would refuse a contradiction between headers that it takes for a proxy's."""
+    said = ("X-Forwarded-Proto: https", "X-Forwarded-Ssl: off")
+    assert status(talk(live, head("GET", "/health", *said))) == 200
+
+
 @pytest.mark.parametrize(
     "authorization",
     ["Bearer \xff\xfe", "Bearer  ", "Bearer", "Bearer a b c", "Bearer " + "[" * 6000],

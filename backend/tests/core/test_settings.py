@@ -82,6 +82,15 @@ def test_faults_of_all_kinds_are_told_at_once(environment: pytest.MonkeyPatch) -
         ("PROVISIONER_URL", "https://localhost"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "memory://"),
+        ("REDIS_URL", "sentinel://localhost:26379"),
+        ("REDIS_TIMEOUT_SECONDS", "0"),
+        ("TRUSTED_PROXIES", "proxy.example.com"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8 192.0.2.1"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("LOGIN_ATTEMPTS_PER_ADDRESS", "0"),
+        ("LOGIN_WINDOW_SECONDS", "15m"),
+        ("SIGNING_KEY_REFRESH_SECONDS", "0"),
         ("PUBLIC_URL", "localhost:4999"),
         ("PUBLIC_URL", "ftp://localhost"),
         ("TENANT_CONNECTION_BUDGET", "0"),
@@ -130,6 +139,13 @@ def test_several_keys(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("SECRETS_KEYS", ",".join(keys))
     loaded = [key.get_secret_value() for key in load_settings().secrets_keys]
     assert loaded == keys
+
+
+def test_several_networks(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().trusted_proxies == ()
+    environment.setenv("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1,2001:db8::/32,")
+    told = [str(network) for network in load_settings().trusted_proxies]
+    assert told == ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]
 
 
 def test_settings_do_not_change() -> None:

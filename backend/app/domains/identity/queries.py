@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 
 from app.core.db import MainSession
 from app.domains.identity.models import RefreshToken, SigningKeyRow, User, UserSession
@@ -16,6 +16,11 @@ def user_by_email(session: MainSession, email: str) -> User | None:
 
 def user(session: MainSession, user_id: UUID) -> User | None:
     return session.get(User, user_id)
+
+
+def user_for_change(session: MainSession, user_id: UUID) -> User | None:
+    """The row as it is now, locked: a session and a change of its password wait for each other."""
+    return session.get(User, user_id, with_for_update={"key_share": True})
 
 
 def users(session: MainSession, user_ids: Collection[UUID]) -> Sequence[User]:
@@ -52,3 +57,9 @@ def refresh_token(session: MainSession, token_hash: bytes) -> RefreshToken | Non
 
 def signing_keys(session: MainSession) -> Sequence[SigningKeyRow]:
     return session.scalars(select(SigningKeyRow)).all()
+
+
+def signing_keys_for_change(session: MainSession) -> Sequence[SigningKeyRow]:
+    """Oldest first; until the transaction ends nobody else changes, adds or removes one."""
+    session.execute(text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
+    return session.scalars(select(SigningKeyRow).order_by(SigningKeyRow.created_at)).all()

@@ -1,17 +1,19 @@
 """Signing in and out over HTTP."""
 
+from functools import partial
 from typing import Any, Final, cast
 from uuid import UUID
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Response, after_this_request, current_app, request
 
 from app.core import tokens
 from app.core.caller import Caller
 from app.core.db import MainSession
-from app.core.http import PUBLIC, SIGNED_IN, endpoint
-from app.domains.identity import schemas
+from app.core.http import PUBLIC, SIGNED_IN, OpenPlane, endpoint
+from app.core.throttle import Attempt
+from app.domains.identity import policy, schemas
 from app.domains.identity.models import User, UserSession
-from app.domains.identity.service import sessions, users
+from app.domains.identity.service import login, sessions, users
 from app.domains.identity.service.passwords import Passwords
 from app.settings import Settings
 
@@ -29,35 +31,40 @@ def _passwords() -> Passwords:
 @blueprint.post("/api/auth/login")
 @endpoint(
     allow=PUBLIC,
-    transaction="main",
+    transaction=None,
     body=schemas.LogIn,
+    throttle=policy.LOGIN,
     returns=schemas.Tokens,
     errors=(401, 422),
 )
-def log_in(session: MainSession, body: dict[str, str]) -> dict[str, object]:
+def log_in(open_session: OpenPlane, attempt: Attempt, body: dict[str, str]) -> dict[str, object]:
     """Sign in with e-mail address and password."""
-    opened = sessions.log_in(
-        session,
+    opened = login.log_in(
+        _main(open_session),
         _passwords(),
         _settings(),
         **body,
+        account=attempt.account,
         address=request.remote_addr,
         user_agent=request.user_agent.string[:500],
     )
+    attempt.succeeded()
     return _tokens(opened)
 
 
 @blueprint.post("/api/auth/refresh")
 @endpoint(
     allow=PUBLIC,
-    transaction="main",
+    transaction=None,
     body=schemas.Refresh,
     returns=schemas.Tokens,
     errors=(401, 422),
 )
-def refresh(session: MainSession, body: dict[str, str]) -> dict[str, object]:
+def refresh(open_session: OpenPlane, body: dict[str, str]) -> dict[str, object]:
     """Exchange a refresh token for a new pair of tokens; each is used once."""
-    return _tokens(sessions.refresh(session, _settings(), token=body["refresh_token"]))
+    with _main(open_session)() as session:
+        opened = sessions.refresh(session, _settings(), token=body["refresh_token"])
+    return _tokens(opened)
 
 
 @blueprint.post("/api/auth/logout")
@@ -102,16 +109,24 @@ def end_other_sessions(session: MainSession, caller: Caller) -> dict[str, int]:
 @blueprint.post("/api/users/me/password")
 @endpoint(
     allow=SIGNED_IN,
-    transaction="main",
+    transaction=None,
     body=schemas.ChangePassword,
+    throttle=policy.CHANGE_PASSWORD,
     status=204,
     errors=(401, 403, 422),
 )
-def change_password(session: MainSession, caller: Caller, body: dict[str, str]) -> None:
+def change_password(
+    open_session: OpenPlane, attempt: Attempt, caller: Caller, body: dict[str, str]
+) -> None:
     """Change the caller's password; all other sessions end."""
     users.change_password(
-        session, _passwords(), user_id=caller.user_id, session_id=caller.session_id, **body
+        _main(open_session),
+        _passwords(),
+        user_id=caller.user_id,
+        session_id=caller.session_id,
+        **body,
     )
+    attempt.succeeded()
 
 
 @blueprint.patch("/api/users/me")
@@ -138,6 +153,12 @@ def me(session: MainSession, caller: Caller) -> User:
 @endpoint(allow=PUBLIC, transaction=None, returns=schemas.KeySet)
 def key_set() -> dict[str, Any]:
     """The public keys that verify access tokens."""
+
+    @after_this_request
+    def cacheable(response: Response) -> Response:
+        response.headers["Cache-Control"] = f"public, max-age={_settings().key_set_max_age_seconds}"
+        return response
+
     return {
         "keys": [
             {"kid": kid, "use": "sig", "alg": tokens.ALGORITHM, **tokens.public_jwk(key)}
@@ -146,7 +167,12 @@ def key_set() -> dict[str, Any]:
     }
 
 
+def _main(open_session: OpenPlane) -> login.OpenSession:
+    return cast("login.OpenSession", partial(open_session, "main"))
+
+
 def _tokens(opened: sessions.Opened) -> dict[str, object]:
+    """To be called outside of a transaction: the key ring may need a connection of its own."""
     return {
         "access_token": tokens.issue(user_id=opened.user_id, session_id=opened.session_id),
         "refresh_token": opened.refresh_token,

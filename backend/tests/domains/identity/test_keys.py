@@ -83,14 +83,16 @@ def test_a_new_key_is_known_to_running_processes(
     assert len(published(app)) >= 2
 
 
-def test_forged_names_of_keys_do_not_reach_the_database_each_time(context: Flask) -> None:
+def test_forged_names_of_keys_do_not_reach_the_database_each_time(
+    context: Flask, settings: Settings
+) -> None:
     reads = []
 
     def count(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         if "signing_keys" in statement:
             reads.append(statement)
 
-    ring = DatabaseKeyRing(current_app.extensions["secrets"])
+    ring = DatabaseKeyRing(current_app.extensions["secrets"], settings)
     event.listen(db.engine, "before_cursor_execute", count)
     try:
         started = time.monotonic()

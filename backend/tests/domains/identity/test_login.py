@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from app.core import ids
 from app.core.db import main_session
@@ -15,6 +15,7 @@ from app.settings import Settings
 from tests.cast import PASSWORD, Cast, Person, new_person
 from tests.core.answers import refusal
 from tests.core.apps import another_app
+from tests.domains.identity.accounts import change
 
 
 def log_in(app: Flask, email: str, password: str, **options: Any) -> Any:
@@ -30,11 +31,6 @@ def password_hash(user_id: UUID) -> str | None:
 @pytest.fixture
 def person(context: Flask) -> Person:
     return new_person(context, "Bob")
-
-
-def change(person: Person, **values: Any) -> None:
-    with main_session() as session:
-        session.execute(update(User).where(User.id == person.user_id).values(**values))
 
 
 def test_nobody_can_tell_why_a_login_is_refused(app: Flask, cast: Cast, context: Flask) -> None:

@@ -18,6 +18,7 @@ from app.core.secrets import SecretBox
 from app.core.tokens import SigningKey
 from app.domains.identity import queries
 from app.domains.identity.models import SigningKeyRow
+from app.settings import Settings
 
 _CONTEXT: Final = "signing-key"
 
@@ -30,8 +31,13 @@ class NoSigningKey(Unavailable):
 
 def ensure_signing_key(session: MainSession, secrets: SecretBox) -> bool:
     """Makes the first key where there is none; True if it did."""
-    if any(row.state == "active" for row in queries.signing_keys(session)):
+    if any(row.state == "active" for row in queries.signing_keys_for_change(session)):
         return False
+    session.add(new_key(secrets, state="active"))
+    return True
+
+
+def new_key(secrets: SecretBox, *, state: str) -> SigningKeyRow:
     private = generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM,
@@ -41,48 +47,45 @@ def ensure_signing_key(session: MainSession, secrets: SecretBox) -> bool:
     public = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    session.add(
-        SigningKeyRow(
-            kid=ids.new_id().hex,
-            state="active",
-            public_key=public.decode(),
-            sealed_private_key=secrets.seal(pem.decode(), context=_CONTEXT),
-        )
+    return SigningKeyRow(
+        kid=ids.new_id().hex,
+        state=state,
+        public_key=public.decode(),
+        sealed_private_key=secrets.seal(pem.decode(), context=_CONTEXT),
     )
-    return True
 
 
 class DatabaseKeyRing:
-    """The keys as of at most ``fresh_for`` seconds ago; an unknown ``kid`` makes it look again.
+    """The keys as of at most SIGNING_KEY_REFRESH_SECONDS ago.
 
-    It looks at most once a second, so that forged ``kid`` values cannot make it ask the database
-    for each request.
+    An unknown ``kid`` makes it look again, but at most once a second, so that forged ones cannot
+    make it ask the database for each request.
     """
 
-    fresh_for: Final = 30.0
     at_most_every: Final = 1.0
 
-    def __init__(self, secrets: SecretBox) -> None:
+    def __init__(self, secrets: SecretBox, settings: Settings) -> None:
         self._secrets = secrets
+        self._fresh_for = settings.signing_key_refresh_seconds
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._public: dict[str, RSAPublicKey] = {}
         self._active: SigningKey | None = None
 
     def signing_key(self) -> SigningKey:
-        self._read(if_older_than=self.fresh_for if self._active else self.at_most_every)
+        self._read(if_older_than=self._fresh_for if self._active else self.at_most_every)
         if self._active is None:
             raise NoSigningKey("There is no signing key yet.")
         return self._active
 
     def public_key(self, kid: str) -> RSAPublicKey | None:
-        self._read(if_older_than=self.fresh_for)
+        self._read(if_older_than=self._fresh_for)
         if kid not in self._public:
             self._read(if_older_than=self.at_most_every)
         return self._public.get(kid)
 
     def public_keys(self) -> dict[str, RSAPublicKey]:
-        self._read(if_older_than=self.fresh_for)
+        self._read(if_older_than=self._fresh_for)
         return dict(self._public)
 
     def _read(self, *, if_older_than: float) -> None:

@@ -1,4 +1,4 @@
-"""Verbs about sessions: signing in, refreshing, signing out.
+"""Verbs about sessions: opening, refreshing, ending.
 
 Refresh tokens rotate (RFC 9700, section 4.14.2): each is used once. Its successor is derived from
 it with a key of ours, so that the loser of two parallel uses can be given the same one, and
@@ -14,15 +14,22 @@ from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, update
+from sqlalchemy import ColumnElement, CursorResult, delete, update
 from sqlalchemy.orm import Session
 
-from app.core import clock, ids
+from app.core import auth_log, clock, events, ids
 from app.core.db import MainSession, record_despite
 from app.domains.identity import queries
-from app.domains.identity.errors import RefreshRefused, SessionNotFound, WrongCredentials
+from app.domains.identity.errors import RefreshRefused, SessionNotFound
+from app.domains.identity.events import (
+    Ended,
+    RefreshRejected,
+    RefreshReplayed,
+    SessionCreated,
+    SessionRefreshed,
+    SessionRevoked,
+)
 from app.domains.identity.models import RefreshToken, User, UserSession
-from app.domains.identity.service.passwords import Passwords
 from app.settings import Settings
 
 _KEPT_AFTER_THE_END: Final = timedelta(days=1)
@@ -35,32 +42,6 @@ class Opened:
     session_id: UUID
     user_id: UUID
     refresh_token: str
-
-
-def log_in(
-    session: MainSession,
-    passwords: Passwords,
-    settings: Settings,
-    *,
-    email: str,
-    password: str,
-    address: str | None,
-    user_agent: str | None,
-) -> Opened:
-    """A new session for the owner of the password.
-
-    Raises:
-        WrongCredentials: unknown, inactive, or the wrong password; nobody can tell which.
-    """
-    user = queries.user_by_email(session, email)
-    matches = passwords.matches(user.password_hash if user else None, password)
-    if user is None or not matches or not user.active:
-        raise WrongCredentials("The e-mail address or the password is wrong.")
-    if user.password_hash is not None and passwords.outdated(user.password_hash):
-        user.password_hash = passwords.hash(password)
-    return open_session(
-        session, settings, user=user, method="password", address=address, user_agent=user_agent
-    )
 
 
 def open_session(
@@ -84,6 +65,9 @@ def open_session(
     session.flush()  # the token's row refers to this one
     token = ids.new_token()
     session.add(RefreshToken(token_hash=_hash(token), session_id=opened.id))
+    events.record(
+        session, SessionCreated(session_id=opened.id, user_id=user.id, method=opened.method)
+    )
     return Opened(opened.id, user.id, token)
 
 
@@ -110,8 +94,14 @@ def refresh(session: MainSession, settings: Settings, *, token: str) -> Opened:
         session.add(RefreshToken(token_hash=_hash(successor), session_id=session_id))
     live = queries.live_session(session, session_id)
     if live is None:
+        auth_log.write(RefreshRejected(session_id=session_id, reason="session_ended"))
         raise RefreshRefused("This session has ended; sign in again.")
     live.last_used_at = now
+    auth_log.log(
+        session,
+        SessionRefreshed(session_id=live.id, user_id=live.user_id),
+        events.current_origin(),
+    )
     return Opened(live.id, live.user_id, successor)
 
 
@@ -119,12 +109,14 @@ def _repeated(session: MainSession, settings: Settings, token_hash: bytes) -> UU
     """The session of a token that was used before, within the grace period."""
     row = queries.refresh_token(session, token_hash)
     if row is None or row.used_at is None:
+        auth_log.write(RefreshRejected(session_id=None, reason="unknown"))
         raise RefreshRefused("This refresh token is not known; sign in again.")
     if clock.now() - row.used_at > timedelta(seconds=settings.refresh_grace_seconds):
         replayed = row.session_id
 
         def end_it(own: Session) -> None:
-            _revoke(own, replayed)
+            events.record(own, RefreshReplayed(session_id=replayed))
+            _revoke(own, "replayed", UserSession.id == replayed)
 
         raise record_despite(
             RefreshRefused("This refresh token was used before; the session was ended."), end_it
@@ -134,7 +126,7 @@ def _repeated(session: MainSession, settings: Settings, token_hash: bytes) -> UU
 
 def log_out(session: MainSession, *, session_id: UUID) -> None:
     """Ends the session; every process refuses its tokens from the next request on."""
-    _revoke(session, session_id)
+    _revoke(session, "logged_out", UserSession.id == session_id)
 
 
 def list_sessions(session: MainSession, *, user_id: UUID) -> Sequence[UserSession]:
@@ -161,19 +153,20 @@ def end_session(session: MainSession, *, user_id: UUID, session_id: UUID) -> Non
         SessionNotFound: as `get_session`.
     """
     get_session(session, user_id=user_id, session_id=session_id)
-    _revoke(session, session_id)
+    _revoke(session, "ended", UserSession.id == session_id)
 
 
-def end_other_sessions(session: MainSession, *, user_id: UUID, session_id: UUID) -> int:
+def end_other_sessions(
+    session: MainSession, *, user_id: UUID, session_id: UUID, reason: Ended = "ended"
+) -> int:
     """Ends all of the user's sessions but this one; returns how many those were."""
-    ended = session.scalars(
-        update(UserSession)
-        .where(UserSession.user_id == user_id, UserSession.id != session_id)
-        .where(UserSession.revoked_at.is_(None), UserSession.expires_at > clock.now())
-        .values(revoked_at=clock.now())
-        .returning(UserSession.id)
+    return _revoke(
+        session,
+        reason,
+        UserSession.user_id == user_id,
+        UserSession.id != session_id,
+        UserSession.expires_at > clock.now(),
     )
-    return len(ended.all())
 
 
 def purge_sessions(session: MainSession, *, limit: int) -> int:
@@ -186,12 +179,18 @@ def purge_sessions(session: MainSession, *, limit: int) -> int:
     return int(cast("CursorResult[Any]", result).rowcount)
 
 
-def _revoke(session: Session, session_id: UUID) -> None:
-    session.execute(
+def _revoke(session: Session, reason: Ended, *which: ColumnElement[bool]) -> int:
+    ended = session.execute(
         update(UserSession)
-        .where(UserSession.id == session_id, UserSession.revoked_at.is_(None))
+        .where(UserSession.revoked_at.is_(None), *which)
         .values(revoked_at=clock.now())
-    )
+        .returning(UserSession.id, UserSession.user_id)
+    ).all()
+    for session_id, user_id in ended:
+        events.record(
+            session, SessionRevoked(session_id=session_id, user_id=user_id, reason=reason)
+        )
+    return len(ended)
 
 
 def _hash(token: str) -> bytes:

@@ -5,12 +5,15 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from app.core.db import MainSession
+from app.core import events
+from app.core.db import MainSession, record_despite
 from app.core.errors import NotFound
 from app.domains.identity import queries
 from app.domains.identity.errors import EmailTaken, WrongPassword
+from app.domains.identity.events import PasswordChanged, PasswordChangeRefused
 from app.domains.identity.models import User
 from app.domains.identity.service import sessions
+from app.domains.identity.service.login import OpenSession
 from app.domains.identity.service.passwords import Passwords
 
 
@@ -49,7 +52,7 @@ def rename(session: MainSession, *, user_id: UUID, name: str) -> User:
 
 
 def change_password(
-    session: MainSession,
+    open_session: OpenSession,
     passwords: Passwords,
     *,
     user_id: UUID,
@@ -62,11 +65,23 @@ def change_password(
     Raises:
         WrongPassword: the present password is another one, or there is none.
     """
-    user = get_user(session, user_id)
-    if not passwords.matches(user.password_hash, current_password):
-        raise WrongPassword("The present password is not this one.")
-    user.password_hash = passwords.hash(new_password)
-    sessions.end_other_sessions(session, user_id=user_id, session_id=session_id)
+    with open_session() as session:
+        known_hash = get_user(session, user_id).password_hash
+    matches = passwords.matches(known_hash, current_password)
+    new_hash = passwords.hash(new_password)
+    with open_session() as session:
+        user = queries.user_for_change(session, user_id)
+        if user is None or not matches or user.password_hash != known_hash:
+            raise record_despite(
+                WrongPassword("The present password is not this one."),
+                lambda own: events.record(own, PasswordChangeRefused(user_id=user_id)),
+            )
+        user.password_hash = new_hash
+        session.flush()  # whoever signed in with the old one meanwhile has to be seen below
+        events.record(session, PasswordChanged(user_id=user_id))
+        sessions.end_other_sessions(
+            session, user_id=user_id, session_id=session_id, reason="password_changed"
+        )
 
 
 def find_by_email(session: MainSession, email: str) -> User | None:

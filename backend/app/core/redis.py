@@ -1,0 +1,24 @@
+"""Redis, for what may be forgotten: counters and jobs' messages. Records live in PostgreSQL."""
+
+from flask import Flask
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.retry import Retry
+
+from app.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Each command takes REDIS_TIMEOUT_SECONDS at most, and as long again to connect.
+
+    A connection that died in the pool is replaced once; a server that does not answer is not asked
+    twice.
+    """
+    app.extensions["redis"] = Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        decode_responses=True,
+        socket_connect_timeout=settings.redis_timeout_seconds,
+        socket_timeout=settings.redis_timeout_seconds,
+        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+    )
