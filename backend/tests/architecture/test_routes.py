@@ -48,7 +48,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "tenants.suspend_tenant":     (401, 404, 403, 403, 403, 403, 200),
     "tenants.resume_tenant":      (401, 404, 403, 403, 403, 403, 409),
     "members.list_members":       (401, 404, 200, 200, 200, 200, 404),
-    "members.change_role":        (401, 404, 403, 403, 404, 404, 404),
+    "members.change_role":        (401, 404, 403, 403, 200, 200, 404),
     "members.remove_member":      (401, 404, 403, 403, 404, 404, 404),
     "access.list_roles":          (401, 404, 200, 200, 200, 200, 200),
     "audit.list_entries":         (401, 404, 403, 403, 200, 200, 404),
@@ -97,7 +97,9 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "tenants.resume_tenant": _json("POST", tenant + "/resume"),
         "tenants.retry_provisioning": _json("POST", tenant + "/retry"),
         "members.list_members": _json("GET", tenant + "/users"),
-        "members.change_role": _json("PATCH", f"{tenant}/users/{uuid4()}", {"role": "user"}),
+        "members.change_role": _json(
+            "PATCH", f"{tenant}/users/{cast.bob.user_id}", {"role": "viewer"}
+        ),
         "members.remove_member": _json("DELETE", f"{tenant}/users/{uuid4()}"),
         "access.list_roles": _json("GET", tenant + "/roles"),
         "audit.list_entries": _json("GET", tenant + "/audit"),
