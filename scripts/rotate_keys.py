@@ -1,8 +1,9 @@
 """Change the key that signs access tokens, one step at a time; no valid token is refused.
 
 Takes the steps that are due: a new key is made and published; once every process knows it, it
-signs; once the last token of the old key has expired, the old key is removed. Run it every day, or
-as often as you like: too early it does nothing. Exits 0, also where nothing was due.
+signs; once the last token of the old key has expired, the old key is removed. The periodic job
+identity.rotate_keys does the same each hour; too early, either does nothing. Exits 0, also where
+nothing was due.
 """
 
 import argparse
@@ -39,24 +40,26 @@ def main() -> None:
     parser.add_argument(
         "--older-than-days",
         type=_days,
-        default=timedelta(days=90),
         metavar="DAYS",
-        help="begin a rotation when the key that signs is older (default: 90; 0: now)",
+        help="begin when the key that signs is older (default: SIGNING_KEY_DAYS; 0: now)",
     )
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
     arguments = parser.parse_args()
     settings = load_settings()
     app, pace = create_app(settings), rotation.Pace.of(settings)
+    oldest = arguments.older_than_days
+    if oldest is None:
+        oldest = timedelta(days=settings.signing_key_days)
     taken: list[Step] = []
     with app.app_context(), main_session() as session:
         secrets = app.extensions["secrets"]
         if arguments.leaked:
             taken = rotation.replace_all(session, secrets)
         elif not arguments.status and not arguments.dry_run:
-            taken = rotation.advance(session, secrets, pace, oldest=arguments.older_than_days)
+            taken = rotation.advance(session, secrets, pace, oldest=oldest)
         session.flush()
         keys = rotation.list_keys(session)
-        ahead = rotation.plan(keys, pace, oldest=arguments.older_than_days)
+        ahead = rotation.plan(keys, pace, oldest=oldest)
     if arguments.dry_run:
         ahead = [step for step in ahead if step.due_at <= clock.now()]
     print(_as_json(keys, taken, ahead) if arguments.json else _as_text(keys, taken, ahead))

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     access_token_seconds: Annotated[int, Field(ge=30)] = 15 * 60
     session_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 20
+    # How old a signing key becomes before the next one is made.
+    signing_key_days: Annotated[int, Field(ge=1, le=3650)] = 90
     # How long a process goes on with the signing keys that it knows, and others with our key set.
     signing_key_refresh_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     key_set_max_age_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300

@@ -18,6 +18,7 @@ from sqlalchemy import update
 
 from app.core import ids, tokens
 from app.core.db import main_session
+from app.core.tasks import DEFINITIONS
 from app.core.tokens import SigningKey
 from app.domains.identity.models import SigningKeyRow
 from app.domains.identity.service import rotation
@@ -121,6 +122,21 @@ def test_a_rotation_begins_when_the_key_is_old(keys: Flask) -> None:
     age(timedelta(days=90))
     assert actions(keys, timedelta(days=90)) == ["make"]
     assert actions(keys, timedelta(days=90)) == []
+
+
+def test_the_job_takes_the_steps_that_are_due(keys: Flask, pace: Pace) -> None:
+    def run() -> list[str]:
+        with main_session() as session:
+            DEFINITIONS["identity.rotate_keys"].run(session)
+        return states()
+
+    assert run() == ["active"]
+    age(timedelta(days=keys.extensions["settings"].signing_key_days))
+    assert run() == ["active", "next"]
+    age(pace.published)
+    assert run() == ["retiring", "active"]
+    age(pace.retiring)
+    assert run() == ["active"]
 
 
 def test_the_times_are_longer_than_what_they_wait_for(own_settings: Settings) -> None:
