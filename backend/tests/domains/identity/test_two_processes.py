@@ -20,7 +20,7 @@ from app.domains.identity.models import RefreshToken
 from app.domains.identity.service import rotation
 from app.domains.identity.service.rotation import Pace
 from app.settings import Settings
-from tests.cast import PASSWORD, House, Person, new_house, new_person
+from tests.cast import PASSWORD, Person, new_house, new_person
 from tests.domains.identity.forgery import encode
 from tests.domains.identity.pair import Pair, Visitor, running_pair, visiting
 
@@ -74,11 +74,6 @@ def test_so_is_one_that_signs_out(pair: Pair, alice: Person) -> None:
     assert visitor.send("POST", f"{pair.there}/api/auth/logout").status_code == 204
     for api in pair.both:
         assert visitor.get(f"{api}/api/users/me").status_code == 401
-
-
-@pytest.fixture
-def house(context: Flask, alice: Person) -> House:
-    return new_house("pair", alice, viewer=new_person(context, "Bob"))
 
 
 def test_a_role_that_one_changes_counts_in_the_other(
