@@ -19,7 +19,7 @@ import anchor
 from app.core import ids
 from app.core.db import main_session
 from app.domains.identity.service import users
-from app.domains.tenants.service import lifecycle
+from app.domains.tenants.service import deletion, lifecycle
 from app.tenancy.server import Connection, statement
 from embedded.application import Application
 from embedded.ports import LOOPBACK, free_port
@@ -126,7 +126,8 @@ def _over_http(stage: Stage, client: "Client") -> Way:
 
 
 def _delete(stage: Stage) -> Callable[[UUID], None]:
-    return lambda tenant_id: lifecycle.delete(stage.manager, tenant_id=tenant_id)
+    storage = stage.app.extensions["storage"]
+    return lambda tenant_id: deletion.purge(stage.manager, storage, tenant_id=tenant_id)
 
 
 def _owner(stage: Stage) -> UUID:

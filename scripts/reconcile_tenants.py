@@ -6,12 +6,14 @@ Touches only what this installation made. Exits 1 where something is left to do.
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "backend"))
 
 from app.domains.tenants.service import reconciliation
 from app.factory import create_app
+from app.integrations.storage import current_storage
 from app.settings import load_settings
 from app.tenancy.manager import current_manager
 
@@ -24,7 +26,8 @@ def main() -> None:
     with create_app(load_settings()).app_context():
         findings = reconciliation.find_faults(current_manager())
         if arguments.apply:
-            findings = [reconciliation.mend(current_manager(), each) for each in findings]
+            mend = partial(reconciliation.mend, current_manager(), current_storage())
+            findings = [mend(each) for each in findings]
     if arguments.json:
         print(json.dumps([as_dict(each) for each in findings]))
     else:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, cast
-from uuid import UUID
 
 from flask import Flask
 from sqlalchemy.orm import Session
@@ -19,12 +18,14 @@ from app.core import (
     proxies,
     redis,
     tasks,
+    tenant_names,
     throttle,
     tokens,
 )
 from app.core.caller import Caller
 from app.core.http import PUBLIC, Plane, endpoint
 from app.core.secrets import FernetBox
+from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
 from app.domains.access import service as access
 from app.domains.audit import models as audit_models
@@ -42,9 +43,10 @@ from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
 from app.domains.jobs.service import running
 from app.domains.tenants import models as tenant_models
-from app.domains.tenants.routes import members, tenants
+from app.domains.tenants import tasks as tenant_tasks
+from app.domains.tenants.routes import admin, domains, members, tenants
 from app.domains.tenants.service.directory import TenantRegistry
-from app.integrations import storage
+from app.integrations import dns, storage
 from app.settings import Settings
 from app.tenancy import manager as tenancy
 from app.tenancy.locations import TenantLocation
@@ -54,13 +56,15 @@ BLUEPRINTS = (
     identity.blueprint,
     tenants.blueprint,
     members.blueprint,
+    domains.blueprint,
+    admin.blueprint,
     access_routes.blueprint,
     audit_routes.blueprint,
     documents.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
-TASKS = (job_tasks, identity_tasks, document_tasks)
+TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -72,6 +76,7 @@ def create_app(settings: Settings) -> Flask:
 
     proxies.init_app(app, settings)
     problems.init_app(app)
+    tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     events.init_app(app, [audit.append, auth_log.log])
     redis.init_app(app, settings)
@@ -84,6 +89,7 @@ def create_app(settings: Settings) -> Flask:
             settings.storage_path, secret_key=secret_key, public_url=settings.public_url
         ),
     )
+    dns.init_app(app, dns.SystemDns(settings.dns_servers, timeout=settings.dns_timeout))
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)
@@ -127,11 +133,9 @@ class RequestEdge:
         self._manager = manager
 
     def identify(
-        self, authorization: str | None, tenant_id: UUID | None, *, any_state: bool
+        self, authorization: str | None, tenant: TenantName | None, *, any_state: bool
     ) -> Caller:
-        return access.identify(
-            tokens.verify(authorization), tenant_id=tenant_id, any_state=any_state
-        )
+        return access.identify(tokens.verify(authorization), tenant=tenant, any_state=any_state)
 
     def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Session]:
         if plane == "tenant":

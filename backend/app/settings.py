@@ -1,12 +1,19 @@
 """The only reader of the environment: typed, frozen, checked at start."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self, cast
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
+from flask import current_app
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# Lower-case labels of RFC 1035, at least two.
+_DOMAIN: Final = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
+_SERVER: Final = re.compile(r"^(?:[0-9.]+(?::\d+)?|[0-9a-f:]+|\[[0-9a-f:]+\](?::\d+)?)\Z")
 
 
 class InvalidSettings(SystemExit):
@@ -65,6 +72,19 @@ class Settings(BaseSettings):
     # How long jobs that are over are kept; those that failed are kept until somebody drops them.
     job_retention_days: Annotated[int, Field(ge=2)] = 7
 
+    # Tenants answer to {slug}.{base domain} where there is one.
+    tenant_base_domain: Annotated[str, Field(pattern=_DOMAIN)] | None = None
+    # A request that creates a tenant waits so many seconds for its database.
+    tenant_creation_wait: Annotated[float, Field(ge=0, le=60)] = 10.0
+    tenant_grace_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
+    max_tenants: Annotated[int, Field(ge=0)] | None = None
+    # Of the resolvers that custom domains are proven by, ``address`` or ``address:port``; without
+    # any, the system's.
+    dns_servers: Annotated[tuple[str, ...], NoDecode] = ()
+    dns_timeout: Annotated[float, Field(gt=0, le=30)] = 5.0
+    # A file of publicsuffix.org: nobody can claim what lies in it.
+    public_suffix_list: Path | None = None
+
     storage_path: Path
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
     max_json_bytes: Annotated[int, Field(ge=1024)] = 1024**2
@@ -96,7 +116,7 @@ class Settings(BaseSettings):
     password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
     password_hash_passes: Annotated[int, Field(ge=1)] = 3
 
-    @field_validator("secrets_keys", mode="before")
+    @field_validator("secrets_keys", "dns_servers", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
         return _split(value) if isinstance(value, str) else value
@@ -106,6 +126,21 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: object) -> object:
         """A host's address is a network of one; 10.0.0.1/8 is a slip of the pen."""
         return tuple(map(ip_network, _split(value))) if isinstance(value, str) else value
+
+    @field_validator("dns_servers")
+    @classmethod
+    def _are_addresses(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        for server in servers:
+            if not _SERVER.match(server):
+                raise ValueError(f"{server!r} is not an address, or an address with a port")
+        return servers
+
+    @field_validator("public_suffix_list")
+    @classmethod
+    def _is_readable(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError("there is no such file")
+        return path
 
     @field_validator("secrets_keys")
     @classmethod
@@ -138,6 +173,10 @@ class Settings(BaseSettings):
             raise ValueError("it begins with redis:// or rediss://")
         return url
 
+    @property
+    def public_host(self) -> str:
+        return urlsplit(self.public_url).hostname or ""
+
     @model_validator(mode="after")
     def _connections_fit_the_role(self) -> Self:
         needed = self.tenant_connections_per_tenant * self.process_count
@@ -166,3 +205,7 @@ def load_settings(*, for_jobs: bool = False) -> Settings:
     if for_jobs and settings.database_platform_url is None:
         raise InvalidSettings("  DATABASE_PLATFORM_URL: Field required")
     return settings
+
+
+def current_settings() -> Settings:
+    return cast("Settings", current_app.extensions["settings"])

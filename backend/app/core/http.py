@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, Literal, Protocol, cast
-from uuid import UUID
 
 from flask import Response, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
@@ -23,6 +22,7 @@ from app.core.db import record_despite
 from app.core.errors import Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
 from app.core.logs import log_context
+from app.core.tenant_names import TenantName, current_tenant_names
 from app.core.throttle import Attempt, Throttle, Throttled, current_counters
 
 Plane = Literal["main", "tenant"]
@@ -38,13 +38,14 @@ class Edge(Protocol):
     """What the factory wires into the edge."""
 
     def identify(
-        self, authorization: str | None, tenant_id: UUID | None, *, any_state: bool
+        self, authorization: str | None, tenant: TenantName | None, *, any_state: bool
     ) -> Caller:
         """The caller behind an Authorization header.
 
         Raises:
             Unauthenticated: no live session behind it.
             NotFound: the caller is no member of the tenant.
+            TenantMismatch: the tenant's names are not of the same one.
             Forbidden, Unavailable: the tenant's state bars it, unless ``any_state``.
         """
         ...
@@ -66,9 +67,11 @@ class Endpoint:
     transaction: Plane | None
     any_state: bool
     body: type[Schema] | None
+    body_required: bool
     query: type[Schema] | None
     returns: type[Schema] | None
     status: int
+    may_answer_later: bool
     errors: tuple[int, ...]
     throttle: Throttle | None
     takes_file: bool
@@ -81,9 +84,11 @@ def endpoint(
     transaction: Plane | None,
     any_state: bool = False,
     body: type[Schema] | None = None,
+    body_required: bool = True,
     query: type[Schema] | None = None,
     returns: type[Schema] | None = None,
     status: int = 200,
+    may_answer_later: bool = False,
     errors: tuple[int, ...] = (),
     throttle: Throttle | None = None,
     takes_file: bool = False,
@@ -95,18 +100,21 @@ def endpoint(
     ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission,
     ``resource:action``. ``transaction=None`` is for work with several short transactions: the
     function gets ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer
-    for a tenant that is suspended or has no database yet. ``throttle`` limits how often: too often
-    is 429, and 503 where it cannot be counted. ``takes_file`` and ``gives_file`` only document a
-    body of bytes, which the view reads or answers with itself.
+    for a tenant that is suspended or has no database yet. A body that is not required may be left
+    out, and is then loaded as an empty one. ``throttle`` limits how often: too often is 429, and
+    503 where it cannot be counted. ``may_answer_later`` (202), ``takes_file`` and ``gives_file``
+    (a body of bytes) only document what the view does itself.
     """
     stated = Endpoint(
         allow=allow,
         transaction=transaction,
         any_state=any_state,
         body=body,
+        body_required=body_required,
         query=query,
         returns=returns,
         status=status,
+        may_answer_later=may_answer_later,
         errors=errors if throttle is None else (*errors, 429, 503),
         throttle=throttle,
         takes_file=takes_file,
@@ -119,7 +127,7 @@ def endpoint(
         @wraps(view)
         def wrapper(**path: Any) -> Response:
             with log_context(request_id=g.request_id):
-                caller = _admit(stated, path.get("tenant_id"))
+                caller = _admit(stated, path)
                 with log_context(**_who(caller)), originating(_origin(caller)):
                     given = {"caller": caller, **path, **_payloads(stated)}
                     given["attempt"] = _count(stated, caller, given.get("body"))
@@ -140,16 +148,20 @@ def current_edge() -> Edge:
     return cast("Edge", current_app.extensions["edge"])
 
 
-def _admit(stated: Endpoint, tenant_id: UUID | None) -> Caller | None:
+def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
+    """The caller, who may do this; the path's tenant is the one that it stands for."""
     if stated.allow == PUBLIC:
         return None
+    tenant = current_tenant_names().of(request, path.get("tenant_id"))
     caller = current_edge().identify(
-        request.headers.get("Authorization"), tenant_id, any_state=stated.any_state
+        request.headers.get("Authorization"), tenant, any_state=stated.any_state
     )
     if stated.allow != SIGNED_IN and not caller.allows(stated.allow):
-        if caller.role is None:  # no member: what is in the tenant does not exist
+        if tenant is not None and caller.role is None:  # no member: nothing in it exists
             raise NotFound("There is no such tenant.")
         raise Forbidden(f"This needs the permission {stated.allow}.")
+    if tenant is not None:
+        path["tenant_id"] = caller.tenant_id
     return caller
 
 
@@ -174,7 +186,8 @@ def _payloads(stated: Endpoint) -> dict[str, object]:
     if stated.query is not None:
         loaded["query"] = _load(stated.query, payloads.query_arguments())
     if stated.body is not None:
-        loaded["body"] = _load(stated.body, payloads.json_body())
+        absent = not stated.body_required and payloads.no_body()
+        loaded["body"] = _load(stated.body, {} if absent else payloads.json_body())
     return loaded
 
 

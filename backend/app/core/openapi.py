@@ -11,10 +11,18 @@ from werkzeug.routing import Rule
 
 from app.core.errors import AppError
 from app.core.http import PUBLIC, Endpoint, stated_endpoint
+from app.core.tenant_names import CURRENT, HEADER
 
 API_VERSION: Final = "0.1.0"
 _PARAMETER: Final = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
 _BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_UUID: Final = {"type": "string", "format": "uuid"}
+_KINDS: Final = {"uuid": _UUID, "tenant": {"oneOf": [_UUID, {"const": CURRENT}]}}
+_TENANT_HEADER: Final[dict[str, Any]] = {
+    "in": "header",
+    "name": HEADER,
+    "schema": {"type": "string"},
+}
 _UPLOAD: Final = {
     "multipart/form-data": {
         "schema": {
@@ -74,11 +82,11 @@ def _operation(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
         "x-permission": stated.allow,
         "security": [] if stated.allow == PUBLIC else [{"bearer": []}],
         "parameters": _parameters(rule, stated),
-        "responses": {str(stated.status): _success(stated)} | _failures(stated),
+        "responses": _successes(stated) | _failures(stated),
     }
     if stated.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": stated.body_required,
             "content": {"application/json": {"schema": stated.body}},
         }
     elif stated.takes_file:
@@ -87,20 +95,26 @@ def _operation(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
 
 
 def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
-    path = [
+    path: list[dict[str, Any]] = [
         {
             "in": "path",
             "name": match["name"],
             "required": True,
-            "schema": {"type": "string"}
-            | ({"format": "uuid"} if match["converter"] == "uuid" else {}),
+            "schema": _KINDS.get(match["converter"], {"type": "string"}),
         }
         for match in _PARAMETER.finditer(rule.rule)
     ]
+    if "tenant_id" in rule.arguments:
+        path.append(_TENANT_HEADER)
     query: list[dict[str, Any]] = (
         [] if stated.query is None else [{"in": "query", "schema": stated.query}]
     )
     return path + query
+
+
+def _successes(stated: Endpoint) -> dict[str, Any]:
+    later = {"202": _success(stated)} if stated.may_answer_later else {}
+    return {str(stated.status): _success(stated)} | later
 
 
 def _success(stated: Endpoint) -> dict[str, Any]:

@@ -36,6 +36,13 @@ def json_body() -> object:
     return document
 
 
+def no_body() -> bool:
+    """The request neither brings nor declares a body (RFC 9112, section 6.3)."""
+    return not (
+        request.content_length or request.mimetype or "Transfer-Encoding" in request.headers
+    )
+
+
 def read_body(size: int) -> bytes:
     """Up to this many bytes of the request's body; none at its end.
 

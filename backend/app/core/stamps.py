@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime
+from sqlalchemy import Computed, DateTime
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock, ids
@@ -22,3 +22,8 @@ class Identified(Stamped):
     """A row with an id that sorts by time."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.new_id)
+
+
+def active_while(condition: str) -> Mapped[bool]:
+    """``active`` of a table with a column that says it already; the database keeps them equal."""
+    return mapped_column(Computed(condition, persisted=True))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ class Storage(Protocol):
         """Deletes the object; one that is gone already is no error."""
         ...
 
+    def delete_all(self, prefix: str) -> int:
+        """Deletes every object below ``prefix/``; returns how many."""
+        ...
+
     def sign(self, link: Link, *, expires_in: int) -> str:
         """An address that opens the object for anybody, for ``expires_in`` seconds."""
         ...
@@ -121,6 +126,17 @@ class DiskStorage:
             _part_of(path).unlink(missing_ok=True)  # of a process that died while it wrote
         except OSError as error:
             raise StorageUnavailable("The file store cannot be written to.") from error
+
+    def delete_all(self, prefix: str) -> int:
+        folder = self._path(prefix)
+        try:
+            count = sum(path.is_file() for path in folder.rglob("*"))
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StorageUnavailable("The file store cannot be written to.") from error
+        return count
 
     def sign(self, link: Link, *, expires_in: int) -> str:
         expires_at = int(clock.now().timestamp()) + expires_in

@@ -1,8 +1,9 @@
 """`TenantDatabaseManager`: the one door to tenants' databases."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import cast
 from uuid import UUID
 
@@ -24,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 # The only server until a table of servers names more.
 DEFAULT_SERVER = "default"
+
+
+class Door(StrEnum):
+    """How a tenant's database stands to its role."""
+
+    OPEN = "open"
+    SHUT = "shut"
+    GONE = "gone"
 
 
 class TenantDatabaseManager:
@@ -138,13 +147,32 @@ class TenantDatabaseManager:
         """
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
-            comment = comment_of(connection, location.database)
-            if comment is not None and not self.installation.owns(comment, "tenant"):
-                raise provisioning.NotOurs(location.database)
-            # Our own idle connections are no reason to call it in use.
-            self.pool.close_tenant(location.database)
-            provisioning.drop_database(connection, location, force=force)
-        self.pool.close_tenant(location.database)
+            self._drop(connection, location, force=force)
+
+    def settle_tenant_database(
+        self, tenant: str | TenantLocation, wanted: Callable[[], Door | None]
+    ) -> None:
+        """Opens or shuts the door, or drops the database, as ``wanted`` says; None leaves it.
+
+        ``wanted`` is asked under the tenant's lock: of many who settle at once, the last to ask has
+        the last word, so that the server ends as the registry does. What was never made is shut.
+
+        Raises:
+            ServerUnavailable: the server cannot be reached.
+            TenantUnavailable: another process is working on the same tenant, or there is no role
+                to be let in.
+            NotOurs: the database is marked as another installation's.
+        """
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            match wanted():
+                case Door.OPEN:
+                    provisioning.let_in(connection, self.installation, location)
+                case Door.SHUT if provisioning.role_exists(connection, location):
+                    provisioning.shut_out(connection, self.installation, location)
+                    self.pool.close_tenant(location.database)
+                case Door.GONE:
+                    self._drop(connection, location, force=True)
 
     def suspend_tenant_database(self, tenant: str | TenantLocation) -> None:
         """Shuts the tenant's role out and ends its sessions, in every process."""
@@ -175,6 +203,15 @@ class TenantDatabaseManager:
         return Credentials.loads(
             self._secrets.open(location.sealed_credentials, context=location.context)
         )
+
+    def _drop(self, connection: Connection, location: TenantLocation, *, force: bool) -> None:
+        comment = comment_of(connection, location.database)
+        if comment is not None and not self.installation.owns(comment, "tenant"):
+            raise provisioning.NotOurs(location.database)
+        # Our own idle connections are no reason to call it in use.
+        self.pool.close_tenant(location.database)
+        provisioning.drop_database(connection, location, force=force)
+        self.pool.close_tenant(location.database)
 
     def _clone(self, connection: Connection, location: TenantLocation) -> None:
         template = self.installation.template(migrations.head())

@@ -49,10 +49,7 @@ def create_role(
 ) -> None:
     """The tenant's login, as the registry knows it, whether or not it existed before."""
     with connection.transaction():
-        exists = connection.execute(
-            "SELECT 1 FROM pg_roles WHERE rolname = %s", (location.role,)
-        ).fetchone()
-        verb: LiteralString = "ALTER" if exists else "CREATE"
+        verb: LiteralString = "ALTER" if role_exists(connection, location) else "CREATE"
         connection.execute(
             sql.SQL(verb)
             + sql.SQL(" ROLE {role} LOGIN PASSWORD {verifier} CONNECTION LIMIT {limit}").format(
@@ -65,6 +62,11 @@ def create_role(
         connection.execute(statement("ALTER ROLE {role} RESET ALL", role=location.role))
         grant_membership(connection, installation, location)
         _comment(connection, "ROLE", location.role, installation.comment("tenant"))
+
+
+def role_exists(connection: Connection, location: TenantLocation) -> bool:
+    found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (location.role,))
+    return found.fetchone() is not None
 
 
 def create_database(

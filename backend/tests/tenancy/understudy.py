@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,8 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import db
 from app.core.errors import AppError
-from app.domains.tenants.service import lifecycle
+from app.domains.tenants.service import deletion, lifecycle
 from app.factory import create_app
+from app.integrations.storage import current_storage
 from app.settings import load_settings
 from app.tenancy import templates
 from app.tenancy.manager import TenantDatabaseManager, current_manager
@@ -76,7 +78,11 @@ class Company:
         """
         verbs: dict[str, Callable[..., object]] = {
             "create": lambda **given: lifecycle.create_tenant(self.manager, **given),
-            "delete": lambda **given: lifecycle.delete(self.manager, **given),
+            "delete": lambda **given: deletion.delete(
+                self.manager, grace=timedelta(days=30), **given
+            ),
+            "restore": lambda **given: deletion.restore(self.manager, **given),
+            "purge": lambda **given: deletion.purge(self.manager, current_storage(), **given),
             "suspend": lambda **given: lifecycle.suspend(self.manager, **given),
             "resume": lambda **given: lifecycle.resume(self.manager, **given),
             "build_template": lambda: templates.ensure(self.manager.server),

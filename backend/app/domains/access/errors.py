@@ -1,10 +1,16 @@
 """Why a member cannot enter a tenant just now."""
 
-from app.core.errors import Forbidden, Unavailable
+from app.core.errors import Forbidden, Gone, Unavailable
 
 
 class TenantSuspended(Forbidden):
     code = "tenant_suspended"
+
+
+class TenantDeleted(Gone):
+    """Its owners and the platform may restore it while its period of grace lasts."""
+
+    code = "tenant_deleted"
 
 
 class TenantNotReady(Unavailable):

@@ -6,11 +6,13 @@ from typing import Final
 
 _VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:delete"}
-_ADMIN: Final = _USER | {"documents:manage", "members:manage", "audit:read"}
-_OWNER: Final = _ADMIN | {"tenants:manage"}
+_ADMIN: Final = _USER | {"documents:manage", "members:manage", "domains:manage", "audit:read"}
+_OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete"}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
-PLATFORM_ADMIN: Final = frozenset({"tenants:read", "tenants:manage", "tenants:suspend"})
+PLATFORM_ADMIN: Final = frozenset(
+    {"tenants:read", "tenants:manage", "tenants:delete", "tenants:suspend", "tenants:read_all"}
+)
 
 # documents:delete is for one's own; documents:manage lifts that.
 PERMISSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(

@@ -11,7 +11,7 @@ from app.domains.access.policy import PERMISSIONS
 blueprint: Final = Blueprint("access", __name__)
 
 
-@blueprint.get("/api/tenants/<uuid:tenant_id>/roles")
+@blueprint.get("/api/tenants/<tenant:tenant_id>/roles")
 @endpoint(
     allow="tenants:read", transaction=None, returns=schemas.Roles, errors=(401, 403, 404, 503)
 )

@@ -1,45 +1,54 @@
 """Turns a token's claims into a `Caller`, or refuses. Nothing here is cached."""
 
-from uuid import UUID
-
 from app.core.caller import Caller
 from app.core.db import main_reads
 from app.core.errors import NotFound, Unauthenticated
+from app.core.tenant_names import TenantMismatch, TenantName
 from app.core.tokens import AccessClaims
 from app.domains.access import policy, queries
-from app.domains.access.errors import TenantNotReady, TenantSuspended
+from app.domains.access.errors import TenantDeleted, TenantNotReady, TenantSuspended
 from app.domains.access.queries import Access
 from app.tenancy import migrations
 from app.tenancy.locations import TenantLocation
 
 
-def identify(claims: AccessClaims, *, tenant_id: UUID | None, any_state: bool) -> Caller:
+def identify(claims: AccessClaims, *, tenant: TenantName | None, any_state: bool) -> Caller:
     """The caller, as the main database sees it at this moment.
 
     Raises:
         Unauthenticated: the session is not live.
         NotFound: no member; the same as for a tenant that does not exist.
-        TenantSuspended, TenantNotReady: the tenant's state bars it, unless ``any_state``.
+        TenantMismatch: a member of the one names another one too.
+        TenantSuspended, TenantNotReady, TenantDeleted: the tenant's state bars it, unless
+            ``any_state``; a deleted one is seen by those who may restore it.
     """
     with main_reads() as connection:
-        access = queries.resolve_access(
-            connection, session_id=claims.session_id, tenant_id=tenant_id
-        )
+        access = queries.resolve_access(connection, session_id=claims.session_id, tenant=tenant)
     if access is None or access.user_id != claims.user_id:
         raise Unauthenticated("This session has ended; sign in again.")
-    if tenant_id is not None:
-        if access.tenant_id is None:
-            raise NotFound("There is no such tenant.")
-        if access.role is not None and not any_state:
-            _require_ready(access)
+    permissions = policy.permissions(role=access.role, platform_role=access.platform_role)
+    if tenant is not None:
+        _require_entry(access, permissions, any_state=any_state)
     return Caller(
         user_id=access.user_id,
         session_id=access.session_id,
         tenant_id=access.tenant_id,
         role=access.role,
-        permissions=policy.permissions(role=access.role, platform_role=access.platform_role),
+        permissions=permissions,
         location=_location(access),
     )
+
+
+def _require_entry(access: Access, permissions: frozenset[str], *, any_state: bool) -> None:
+    if access.tenant_id is None:
+        raise NotFound("There is no such tenant.")
+    if not access.names_agree:
+        raise TenantMismatch
+    restorable = any_state and "tenants:delete" in permissions
+    if access.tenant_state in {"deleted", "purging"} and access.role and not restorable:
+        raise TenantDeleted("This tenant is deleted; its owner may be able to restore it.")
+    if access.role is not None and not any_state:
+        _require_ready(access)
 
 
 def _require_ready(access: Access) -> None:

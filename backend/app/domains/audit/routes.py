@@ -13,7 +13,7 @@ from app.tenancy.sessions import TenantSession
 blueprint: Final = Blueprint("audit", __name__)
 
 
-@blueprint.get("/api/tenants/<uuid:tenant_id>/audit")
+@blueprint.get("/api/tenants/<tenant:tenant_id>/audit")
 @endpoint(
     allow="audit:read",
     transaction="tenant",

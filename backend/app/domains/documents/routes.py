@@ -25,7 +25,7 @@ from app.tenancy.sessions import TenantSession
 
 blueprint: Final = Blueprint("documents", __name__)
 
-_DOCUMENTS: Final = "/api/tenants/<uuid:tenant_id>/documents"
+_DOCUMENTS: Final = "/api/tenants/<tenant:tenant_id>/documents"
 _ONE: Final = _DOCUMENTS + "/<uuid:document_id>"
 _BUFFER: Final = 64 * 1024
 

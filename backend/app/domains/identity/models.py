@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock
 from app.core.db import MainModel
-from app.core.stamps import Identified, Stamped
+from app.core.stamps import Identified, Stamped, active_while
 
 
 class User(Identified, MainModel):
@@ -35,9 +35,10 @@ class UserSession(Identified, MainModel):
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     last_used_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=clock.now)
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("revoked_at IS NULL")
 
 
-class RefreshToken(MainModel):
+class RefreshToken(Stamped, MainModel):
     """One link in a session's chain of refresh tokens; only its SHA-256 is kept."""
 
     __tablename__ = "refresh_tokens"
@@ -46,8 +47,8 @@ class RefreshToken(MainModel):
     session_id: Mapped[UUID] = mapped_column(
         ForeignKey("sessions.id", ondelete="CASCADE"), index=True
     )
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=clock.now)
     used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("used_at IS NULL")
 
 
 class SigningKeyRow(Stamped, MainModel):
@@ -67,3 +68,4 @@ class SigningKeyRow(Stamped, MainModel):
     state: Mapped[str] = mapped_column(Text)
     public_key: Mapped[str] = mapped_column(Text)
     sealed_private_key: Mapped[str] = mapped_column(Text)
+    active: Mapped[bool] = active_while("state = 'active'")

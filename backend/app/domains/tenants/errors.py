@@ -1,10 +1,28 @@
 """What can go wrong with a tenant."""
 
-from app.core.errors import Conflict, Forbidden, NotFound, Unavailable
+from app.core.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    Unprocessable,
+)
 
 
 class SlugTaken(Conflict):
     code = "slug_taken"
+
+
+class TenantLimitReached(Conflict):
+    """There are MAX_TENANTS tenants; deleted ones do not count."""
+
+    code = "tenant_limit_reached"
+
+
+class NotConfirmed(Unprocessable):
+    """What is to be deleted was not named."""
+
+    code = "deletion_not_confirmed"
 
 
 class MemberNotFound(NotFound):
@@ -34,3 +52,25 @@ class ProvisioningFailed(Unavailable):
 
     code = "provisioning_failed"
     retry_after = 10
+
+
+class DomainNotFound(NotFound):
+    code = "domain_not_found"
+
+
+class BadDomain(Unprocessable):
+    """It is no domain that a tenant can have."""
+
+    code = "bad_domain"
+
+
+class DomainTaken(Conflict):
+    """Another tenant has proven the domain, or this one claims it already."""
+
+    code = "domain_taken"
+
+
+class DomainNotProven(Conflict):
+    """The challenge is not in the domain's DNS."""
+
+    code = "domain_not_proven"

@@ -1,13 +1,17 @@
 """Tables of the main database about tenants."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text, text
+from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import MainModel
-from app.core.stamps import Identified, Stamped
+from app.core.stamps import Identified, Stamped, active_while
+
+CHALLENGE_LABEL: Final = "_tenantry-challenge"
 
 
 class TenantState(StrEnum):
@@ -16,8 +20,9 @@ class TenantState(StrEnum):
     ACTIVE = "active"
     FAILED = "failed"
     SUSPENDED = "suspended"
-    DELETING = "deleting"
-    DELETED = "deleted"
+    DELETED = "deleted"  # in its period of grace: everything is there, nobody gets in
+    PURGING = "purging"
+    PURGED = "purged"  # nothing is left but this row
 
 
 class Role(StrEnum):
@@ -28,21 +33,28 @@ class Role(StrEnum):
 
 
 class Tenant(Identified, MainModel):
-    """A customer. ``failure`` says why the last provisioning failed."""
+    """A customer. ``failure`` says why the last provisioning failed.
+
+    ``suspended_at`` outlives a deletion, so that one who was suspended is restored as suspended.
+    """
 
     __tablename__ = "tenants"
     __table_args__ = (
-        Index("uq_tenants_slug", "slug", unique=True, postgresql_where=text("state <> 'deleted'")),
+        Index("uq_tenants_slug", "slug", unique=True, postgresql_where=text("state <> 'purged'")),
     )
 
     slug: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text, default=TenantState.REQUESTED)
     failure: Mapped[str | None] = mapped_column(Text)
+    suspended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    suspension_reason: Mapped[str | None] = mapped_column(Text)
+    purge_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("state = 'active'")
 
 
 class UserTenantAssociation(Stamped, MainModel):
-    """A person's membership of a tenant, with one role."""
+    """A person's membership of a tenant, with one role; one that is not active opens nothing."""
 
     __tablename__ = "user_tenant_associations"
 
@@ -53,6 +65,7 @@ class UserTenantAssociation(Stamped, MainModel):
         ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     role: Mapped[str] = mapped_column(Text)
+    active: Mapped[bool] = mapped_column(default=True)
 
 
 class TenantDatabase(Stamped, MainModel):
@@ -68,3 +81,30 @@ class TenantDatabase(Stamped, MainModel):
     database: Mapped[str] = mapped_column(Text, unique=True)
     sealed_credentials: Mapped[str] = mapped_column(Text)
     schema_revision: Mapped[str | None] = mapped_column(Text)
+    active: Mapped[bool] = active_while("schema_revision IS NOT NULL")
+
+
+class TenantDomain(Identified, MainModel):
+    """A domain that a tenant claims, and has proven once its DNS showed the ``challenge``."""
+
+    __tablename__ = "tenant_domains"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "domain"),
+        Index(
+            "uq_tenant_domains_verified",
+            "domain",
+            unique=True,
+            postgresql_where=text("verified_at IS NOT NULL"),
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
+    domain: Mapped[str] = mapped_column(Text)
+    challenge: Mapped[str] = mapped_column(Text)
+    verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("verified_at IS NOT NULL")
+
+    @property
+    def challenge_name(self) -> str:
+        """Where the DNS has to show the challenge."""
+        return f"{CHALLENGE_LABEL}.{self.domain}"

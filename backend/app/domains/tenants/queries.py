@@ -3,19 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, delete, func, or_, select, text
 
+from app.core import clock
 from app.core.db import MainSession
 from app.domains.tenants.models import (
     Role,
     Tenant,
     TenantDatabase,
+    TenantDomain,
     TenantState,
     UserTenantAssociation,
 )
 from app.tenancy.locations import TenantLocation
+from app.tenancy.names import lock_key
+
+_LOCK_COUNT: Final = text("SELECT pg_advisory_xact_lock(:key)")
+# A SECURITY DEFINER function: it counts what row level security hides.
+_COUNT_TENANTS: Final = text("SELECT count_tenants()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +34,69 @@ class Membership:
     slug: str
     name: str
     state: str
+    active: bool
     role: str | None
     failure: str | None
+    reason: str | None
+    purge_at: datetime | None
     created_at: datetime
+    updated_at: datetime
+
+    @property
+    def suspension_reason(self) -> str | None:
+        """For the owners and the platform, which are the ones that can do something about it."""
+        return self.reason if self.role in {None, Role.OWNER} else None
 
 
-def _memberships(
-    user_id: UUID, *, of_others_too: bool = False
-) -> Select[UUID, str, str, str, str | None, str | None, datetime]:
+def _memberships(user_id: UUID, *, of_others_too: bool = False) -> Select[*tuple[Any, ...]]:
+    """The columns of `Membership`, of every tenant that is not purged."""
     mine = and_(
-        UserTenantAssociation.tenant_id == Tenant.id, UserTenantAssociation.user_id == user_id
+        UserTenantAssociation.tenant_id == Tenant.id,
+        UserTenantAssociation.user_id == user_id,
+        UserTenantAssociation.active,
     )
-    return (
-        select(
-            Tenant.id,
-            Tenant.slug,
-            Tenant.name,
-            Tenant.state,
-            UserTenantAssociation.role,
-            Tenant.failure,
-            Tenant.created_at,
-        )
-        .join(UserTenantAssociation, mine, isouter=of_others_too)
-        .where(Tenant.state != TenantState.DELETED)
-    )
+    return select(
+        Tenant.id,
+        Tenant.slug,
+        Tenant.name,
+        Tenant.state,
+        Tenant.active,
+        UserTenantAssociation.role,
+        Tenant.failure,
+        Tenant.suspension_reason,
+        Tenant.purge_at,
+        Tenant.created_at,
+        Tenant.updated_at,
+    ).join(UserTenantAssociation, mine, isouter=of_others_too)
 
 
 def memberships(
     session: MainSession, *, user_id: UUID, after: UUID | None, limit: int
 ) -> Sequence[Membership]:
-    """The user's tenants in the order of their making, at most ``limit``, after the id given."""
-    statement = _memberships(user_id).order_by(Tenant.id).limit(limit)
+    """The user's tenants in the order of their making, at most ``limit``, after the id given.
+
+    A deleted one is its owners' alone: they may restore it.
+    """
+    gone = (TenantState.PURGING, TenantState.PURGED)
+    owned = UserTenantAssociation.role == Role.OWNER
+    statement = (
+        _memberships(user_id)
+        .where(Tenant.state.not_in(gone), or_(Tenant.state != TenantState.DELETED, owned))
+        .order_by(Tenant.id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(Tenant.id > after)
+    return [Membership(*row) for row in session.execute(statement)]
+
+
+def all_tenants(
+    session: MainSession, *, user_id: UUID, state: str | None, after: UUID | None, limit: int
+) -> Sequence[Membership]:
+    """Every tenant that the session may see, the oldest first, at most ``limit``."""
+    statement = _memberships(user_id, of_others_too=True).order_by(Tenant.id).limit(limit)
+    if state is not None:
+        statement = statement.where(Tenant.state == state)
     if after is not None:
         statement = statement.where(Tenant.id > after)
     return [Membership(*row) for row in session.execute(statement)]
@@ -64,7 +104,9 @@ def memberships(
 
 def membership(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> Membership | None:
     """One tenant, also one that the user is no member of: access was decided before."""
-    statement = _memberships(user_id, of_others_too=True).where(Tenant.id == tenant_id)
+    statement = _memberships(user_id, of_others_too=True).where(
+        Tenant.id == tenant_id, Tenant.state != TenantState.PURGED
+    )
     row = session.execute(statement).one_or_none()
     return None if row is None else Membership(*row)
 
@@ -98,10 +140,17 @@ def count_owners(session: MainSession, tenant_id: UUID) -> int:
             .where(
                 UserTenantAssociation.tenant_id == tenant_id,
                 UserTenantAssociation.role == Role.OWNER,
+                UserTenantAssociation.active,
             )
         )
         or 0
     )
+
+
+def count_tenants_for_change(session: MainSession) -> int:
+    """How many tenants there are, of which none is deleted; nobody else asks until we are done."""
+    session.execute(_LOCK_COUNT, {"key": lock_key("count-tenants")})
+    return session.scalar(_COUNT_TENANTS) or 0
 
 
 def tenant(session: MainSession, tenant_id: UUID) -> Tenant | None:
@@ -115,7 +164,7 @@ def tenant_for_change(session: MainSession, tenant_id: UUID) -> Tenant | None:
 
 def tenant_by_slug(session: MainSession, slug: str) -> Tenant | None:
     return session.scalar(
-        select(Tenant).where(Tenant.slug == slug, Tenant.state != TenantState.DELETED)
+        select(Tenant).where(Tenant.slug == slug, Tenant.state != TenantState.PURGED)
     )
 
 
@@ -137,11 +186,45 @@ def location_of(row: TenantDatabase) -> TenantLocation:
     )
 
 
-def ledger(session: MainSession) -> Sequence[tuple[str, str, UUID]]:
-    """Each database of the ledger: its name, its tenant's state, its tenant's id."""
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """A database of the ledger, with its tenant's state, and whether its purge is due."""
+
+    database: str
+    tenant_id: UUID
+    state: TenantState
+    overdue: bool
+
+
+def ledger(session: MainSession) -> Sequence[LedgerEntry]:
+    overdue = or_(Tenant.state == TenantState.PURGING, Tenant.purge_at <= clock.now())
     rows = session.execute(
-        select(TenantDatabase.database, Tenant.state, Tenant.id).join(
-            Tenant, Tenant.id == TenantDatabase.tenant_id
-        )
+        select(
+            TenantDatabase.database, Tenant.id, Tenant.state, func.coalesce(overdue, False)
+        ).join(Tenant, Tenant.id == TenantDatabase.tenant_id)
     )
-    return [(name, state, tenant_id) for name, state, tenant_id in rows]
+    return [LedgerEntry(name, id_, TenantState(state), due) for name, id_, state, due in rows]
+
+
+def forget(session: MainSession, tenant_id: UUID) -> None:
+    """Deletes the tenant's rows, all but the one that says that it was there."""
+    for model in (TenantDatabase, TenantDomain, UserTenantAssociation):
+        session.execute(delete(model).where(model.tenant_id == tenant_id))
+
+
+def domains(session: MainSession, tenant_id: UUID) -> Sequence[TenantDomain]:
+    return session.scalars(
+        select(TenantDomain)
+        .where(TenantDomain.tenant_id == tenant_id)
+        .order_by(TenantDomain.domain)
+    ).all()
+
+
+def domain_for_change(
+    session: MainSession, *, tenant_id: UUID, domain_id: UUID
+) -> TenantDomain | None:
+    return session.scalar(
+        select(TenantDomain)
+        .where(TenantDomain.id == domain_id, TenantDomain.tenant_id == tenant_id)
+        .with_for_update()
+    )

@@ -62,7 +62,7 @@ def test_a_suspended_tenant_bars_all_its_members(
     assert owner.get(f"{house.documents}/{document}").status_code == 200
 
 
-@pytest.mark.parametrize("state", ["requested", "creating", "failed", "deleting"])
+@pytest.mark.parametrize("state", ["requested", "creating", "failed"])
 def test_a_tenant_that_is_not_ready_is_unavailable(
     *, context: Flask, cast: Cast, house: House, owner: Person, viewer: Person, state: str
 ) -> None:
@@ -78,8 +78,8 @@ def test_a_tenant_that_is_not_ready_is_unavailable(
     assert owner.get(house.documents).status_code == 200
 
 
-def test_a_deleted_tenant_is_no_tenant(context: Flask, house: House, owner: Person) -> None:
-    change_tenant(house.id, state="deleted")
+def test_a_purged_tenant_is_no_tenant(context: Flask, house: House, owner: Person) -> None:
+    change_tenant(house.id, state="purged")
     try:
         assert statuses(owner, house, uuid4()) == {(404, "not_found")}
         refusal(owner.get(f"/api/tenants/{house.id}"), 404)

@@ -11,10 +11,10 @@ from tests.tenancy.laboratory import Laboratory
 
 
 def tenants_by_slug() -> dict[str, list[Tenant]]:
-    """The tenants that are not deleted."""
+    """The tenants that are not purged."""
     found: dict[str, list[Tenant]] = {}
     with platform_session() as session:
-        for tenant in session.scalars(select(Tenant).where(Tenant.state != TenantState.DELETED)):
+        for tenant in session.scalars(select(Tenant).where(Tenant.state != TenantState.PURGED)):
             found.setdefault(tenant.slug, []).append(tenant)
     return found
 

@@ -15,7 +15,8 @@ from app.core.errors import AppError, NotFound
 from app.domains.tenants.errors import ProvisioningFailed, SlugTaken, WrongState
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.queries import Membership
-from app.domains.tenants.service import lifecycle, reconciliation
+from app.domains.tenants.service import deletion, lifecycle, reconciliation
+from app.integrations.storage import current_storage
 from app.tenancy import migrations
 from app.tenancy.inspection import take_inventory
 from app.tenancy.manager import TenantDatabaseManager
@@ -33,6 +34,10 @@ from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory
 def create(lab: Laboratory, owner: Person, slug: str | None = None) -> Membership:
     slug = slug or f"t-{ids.new_id().hex[-12:]}"
     return lifecycle.create_tenant(lab.manager, name="Acme", slug=slug, owner_id=owner.user_id)
+
+
+def purge(lab: Laboratory, tenant_id: UUID) -> None:
+    deletion.purge(lab.manager, current_storage(), tenant_id=tenant_id)
 
 
 def server_is_away(lab: Laboratory) -> TenantDatabaseManager:
@@ -140,8 +145,8 @@ def test_which_verb_a_state_allows(lab: Laboratory, alice: Person) -> None:
     lifecycle.suspend(manager, tenant_id=requested)
     with pytest.raises(WrongState):
         lifecycle.provision(manager, tenant_id=requested)
-    lifecycle.delete(manager, tenant_id=requested)
-    for verb in (lifecycle.provision, lifecycle.suspend, lifecycle.resume, lifecycle.delete):
+    purge(lab, requested)
+    for verb in (lifecycle.provision, lifecycle.suspend, lifecycle.resume, deletion.restore):
         with pytest.raises(NotFound):
             verb(manager, tenant_id=requested)
         with pytest.raises(NotFound):
@@ -161,10 +166,10 @@ def test_suspended_and_resumed(lab: Laboratory, alice: Person) -> None:
     assert alice.get(documents).status_code == 200
 
 
-def test_deleted_for_good_and_its_slug_free_again(lab: Laboratory, alice: Person) -> None:
+def test_purged_and_its_slug_free_again(lab: Laboratory, alice: Person) -> None:
     made = create(lab, alice, "phoenix")
-    lifecycle.delete(lab.manager, tenant_id=made.id)
-    assert tenant_row(made.id).state == TenantState.DELETED
+    purge(lab, made.id)
+    assert tenant_row(made.id).state == TenantState.PURGED
     assert ledger_row(made.id) is None
     assert made.id.hex not in repr(take_inventory(lab.manager.server))
     assert alice.get(f"/api/tenants/{made.id}").status_code == 404
@@ -177,11 +182,11 @@ def test_deleted_for_good_and_its_slug_free_again(lab: Laboratory, alice: Person
 def test_a_slug_is_not_free_while_its_database_lives(lab: Laboratory, alice: Person) -> None:
     made = create(lab, alice, "lingering")
     with pytest.raises(AppError):
-        lifecycle.delete(server_is_away(lab), tenant_id=made.id)
-    assert tenant_row(made.id).state == TenantState.DELETING
+        deletion.purge(server_is_away(lab), current_storage(), tenant_id=made.id)
+    assert tenant_row(made.id).state == TenantState.PURGING
     with pytest.raises(SlugTaken):
         create(lab, alice, "lingering")
-    lifecycle.delete(lab.manager, tenant_id=made.id)
+    purge(lab, made.id)
     create(lab, alice, "lingering")
 
 
@@ -197,32 +202,32 @@ def test_one_tenant_provisioned_by_many_at_once(lab: Laboratory, alice: Person) 
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_deleted_while_it_is_being_made(lab: Laboratory, alice: Person, attempt: int) -> None:
+def test_purged_while_it_is_being_made(lab: Laboratory, alice: Person, attempt: int) -> None:
     tenant_id = lifecycle.register(
         lab.manager, name="A", slug=f"brief-{attempt}", owner_id=alice.user_id
     )
     all_at_once(
         lab,
         lambda: lifecycle.provision(lab.manager, tenant_id=tenant_id),
-        lambda: lifecycle.delete(lab.manager, tenant_id=tenant_id),
+        lambda: purge(lab, tenant_id),
     )
     for finding in reconciliation.find_faults(lab.manager):
-        reconciliation.mend(lab.manager, finding)
+        reconciliation.mend(lab.manager, current_storage(), finding)
     assert reconciliation.find_faults(lab.manager) == []
-    assert tenant_row(tenant_id).state == TenantState.DELETED
+    assert tenant_row(tenant_id).state == TenantState.PURGED
     assert tenant_id.hex not in repr(take_inventory(lab.manager.server))
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_suspended_and_deleted_at_once(lab: Laboratory, alice: Person, attempt: int) -> None:
+def test_suspended_and_purged_at_once(lab: Laboratory, alice: Person, attempt: int) -> None:
     made = create(lab, alice)
     outcomes = all_at_once(
         lab,
         lambda: lifecycle.suspend(lab.manager, tenant_id=made.id),
-        lambda: lifecycle.delete(lab.manager, tenant_id=made.id),
+        lambda: purge(lab, made.id),
     )
     assert outcomes[1] is None
-    assert tenant_row(made.id).state == TenantState.DELETED
+    assert tenant_row(made.id).state == TenantState.PURGED
     assert made.id.hex not in repr(take_inventory(lab.manager.server))
 
 

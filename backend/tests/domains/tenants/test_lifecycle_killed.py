@@ -14,6 +14,7 @@ from app.domains.tenants.errors import SlugTaken
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.service import lifecycle, reconciliation
 from app.domains.tenants.service.directory import TenantRegistry
+from app.integrations.storage import current_storage
 from app.tenancy.inspection import take_inventory
 from tests.cast import Person
 from tests.domains.tenants.ledger import databases_in_ledger, serves, tenant_row, tenants_by_slug
@@ -32,7 +33,7 @@ def doomed(lab: Laboratory) -> Iterator[Understudy]:
 def mend_all(lab: Laboratory) -> None:
     """One run of the reconciler; afterwards it finds nothing, and neither do we."""
     for finding in reconciliation.find_faults(lab.manager):
-        mended = reconciliation.mend(lab.manager, finding)
+        mended = reconciliation.mend(lab.manager, current_storage(), finding)
         assert "failed" not in (mended.outcome or ""), mended
     assert reconciliation.find_faults(lab.manager) == []
     inventory = take_inventory(lab.manager.server)
@@ -76,14 +77,14 @@ def test_killed_while_it_is_created(lab: Laboratory, doomed: Understudy, alice: 
     lifecycle.create_tenant(lab.manager, name="Again", slug=slugs[0], owner_id=alice.user_id)
 
 
-def test_killed_while_it_is_deleted(lab: Laboratory, doomed: Understudy, alice: Person) -> None:
+def test_killed_while_it_is_purged(lab: Laboratory, doomed: Understudy, alice: Person) -> None:
     made = []
     for step in count(1):
-        slug = f"deleted-{step}"
+        slug = f"purged-{step}"
         made.append(
             lifecycle.create_tenant(lab.manager, name="A", slug=slug, owner_id=alice.user_id)
         )
-        if not doomed.dies("delete", at=step, tenant_id=made[-1].id):
+        if not doomed.dies("purge", at=step, tenant_id=made[-1].id):
             break
     assert len(made) > 10
     mend_all(lab)

@@ -9,10 +9,11 @@ from psycopg import sql
 from app.core import ids
 from app.core.db import PlatformUnavailable
 from app.domains.tenants.models import TenantState
-from app.domains.tenants.service import lifecycle, reconciliation
+from app.domains.tenants.service import deletion, lifecycle, reconciliation
 from app.domains.tenants.service.directory import TenantRegistry
 from app.domains.tenants.service.reconciliation import Fault, Finding
 from app.factory import create_app
+from app.integrations.storage import current_storage
 from app.tenancy import migrations, provisioning
 from app.tenancy.inspection import take_inventory
 from app.tenancy.locations import TenantLocation
@@ -27,9 +28,9 @@ def _nothing_is_wrong_before_and_after(lab: Laboratory) -> Any:
     assert reconciliation.find_faults(lab.manager) == []
     yield
     for finding in reconciliation.find_faults(lab.manager):
-        reconciliation.mend(lab.manager, finding)
+        reconciliation.mend(lab.manager, current_storage(), finding)
         if finding.fault is Fault.MISSING:
-            lifecycle.delete(lab.manager, tenant_id=finding.tenant_id)
+            deletion.purge(lab.manager, current_storage(), tenant_id=finding.tenant_id)
     assert reconciliation.find_faults(lab.manager) == []
     assert take_inventory(lab.manager.server).databases == databases_in_ledger()
 
@@ -50,7 +51,7 @@ def only_fault(lab: Laboratory) -> Finding:
 
 
 def mended(lab: Laboratory, finding: Finding) -> str | None:
-    return reconciliation.mend(lab.manager, finding).outcome
+    return reconciliation.mend(lab.manager, current_storage(), finding).outcome
 
 
 def superuser_does(lab: Laboratory, *statements: str) -> None:
@@ -93,12 +94,12 @@ def test_an_unfinished_tenant_is_finished(lab: Laboratory, alice: Person, state:
     assert serves(lab, tenant_id)
 
 
-def test_a_deletion_is_brought_to_its_end(lab: Laboratory, tenant: TenantLocation) -> None:
-    set_state(tenant.tenant_id, TenantState.DELETING)
+def test_a_purge_is_brought_to_its_end(lab: Laboratory, tenant: TenantLocation) -> None:
+    set_state(tenant.tenant_id, TenantState.PURGING)
     finding = only_fault(lab)
-    assert finding.fault is Fault.UNDELETED
-    assert mended(lab, finding) == "deleted"
-    assert tenant_row(tenant.tenant_id).state == TenantState.DELETED
+    assert finding.fault is Fault.UNPURGED
+    assert mended(lab, finding) == "purged"
+    assert tenant_row(tenant.tenant_id).state == TenantState.PURGED
 
 
 def test_a_suspended_tenant_that_may_log_in_is_shut_out(
@@ -168,7 +169,7 @@ def make_one_of_each(lab: Laboratory, alice: Person, tenant: TenantLocation) -> 
 
     register(f"a-{ids.new_id().hex[-12:]}")
     set_state(tenant.tenant_id, TenantState.SUSPENDED)
-    set_state(register(f"b-{ids.new_id().hex[-12:]}"), TenantState.DELETING)
+    set_state(register(f"b-{ids.new_id().hex[-12:]}"), TenantState.PURGING)
     half_make(lab, lab.manager.new_location(ids.new_id(), "orphan"), "role alone")
 
 
@@ -179,7 +180,7 @@ def test_a_dry_run_changes_nothing(lab: Laboratory, alice: Person, tenant: Tenan
     findings = reconciliation.find_faults(lab.manager)
     assert {finding.fault for finding in findings} == {
         Fault.UNFINISHED,
-        Fault.UNDELETED,
+        Fault.UNPURGED,
         Fault.NOT_SHUT_OUT,
         Fault.ORPHAN,
     }
@@ -225,7 +226,7 @@ def test_another_installation_on_the_server_stays_whole(
     make_one_of_each(lab, alice, tenant)
     before = everything_on(house)
     for finding in reconciliation.find_faults(lab.manager):
-        reconciliation.mend(lab.manager, finding)
+        reconciliation.mend(lab.manager, current_storage(), finding)
     assert everything_on(house) == before
     assert cast.alice.get(cast.acme.documents).status_code == 200
     superuser_does(lab, f'DROP DATABASE "{stranger}"', f'DROP ROLE "{stranger}"')
@@ -233,7 +234,7 @@ def test_another_installation_on_the_server_stays_whole(
         found = reconciliation.find_faults(house.manager)
         assert {finding.fault for finding in found} == {Fault.ORPHAN}
         for finding in found:
-            reconciliation.mend(house.manager, finding)
+            reconciliation.mend(house.manager, current_storage(), finding)
 
 
 def test_mending_twice_is_harmless(lab: Laboratory, alice: Person, tenant: TenantLocation) -> None:
@@ -241,10 +242,10 @@ def test_mending_twice_is_harmless(lab: Laboratory, alice: Person, tenant: Tenan
     make_one_of_each(lab, alice, tenant)
     findings = reconciliation.find_faults(lab.manager)
     for finding in findings:
-        reconciliation.mend(lab.manager, finding)
+        reconciliation.mend(lab.manager, current_storage(), finding)
     before = everything_on(lab)
     for finding in findings:
-        reconciliation.mend(lab.manager, finding)
+        reconciliation.mend(lab.manager, current_storage(), finding)
     assert everything_on(lab) == before
 
 

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from app.core.pages import current_cursors
+from app.domains.tenants import schemas
 from tests.cast import Cast, House, Person, new_house, new_person
 from tests.core.answers import refusal
 from tests.domains.access.ledger import change_tenant
@@ -67,7 +68,8 @@ def test_who_creates_a_tenant_owns_it_and_can_work_at_once(person: Person) -> No
     answer = create(person, name="Näme & Söhne", slug=wanted)
     assert answer.status_code == 201, answer.text
     tenant = answer.get_json()
-    assert set(tenant) == {"id", "slug", "name", "state", "role", "failure", "created_at"}
+    assert set(tenant) == set(schemas.Tenant().fields)
+    assert answer.headers["Location"] == f"/api/tenants/{tenant['id']}"
     assert (tenant["slug"], tenant["name"]) == (wanted, "Näme & Söhne")
     assert (tenant["state"], tenant["role"], tenant["failure"]) == ("active", "owner", None)
     assert person.get(f"/api/tenants/{tenant['id']}").get_json() == tenant
@@ -117,7 +119,7 @@ def test_a_name_that_is_none(person: Person, name: object) -> None:
 
 
 def test_what_is_ours_to_say_cannot_be_given(person: Person, cast: Cast) -> None:
-    for field in ("id", "state", "role", "owner_id", "database", "failure"):
+    for field in ("id", "state", "role", "owner_id", "database", "failure", "limit"):
         problem = refusal(create(person, **{field: str(cast.acme.id)}), 422)
         assert set(problem["errors"]) == {field}
 

@@ -12,7 +12,9 @@ from app.core.pages import Page, PageQuery, current_cursors
 from app.domains.tenants import schemas
 from app.domains.tenants.service import members
 
-blueprint: Final = Blueprint("members", __name__, url_prefix="/api/tenants/<uuid:tenant_id>/users")
+blueprint: Final = Blueprint(
+    "members", __name__, url_prefix="/api/tenants/<tenant:tenant_id>/users"
+)
 
 
 @blueprint.get("")
@@ -34,15 +36,17 @@ def list_members(
 @endpoint(
     allow="members:manage",
     transaction="main",
-    body=schemas.ChangeRole,
+    body=schemas.ChangeMember,
     returns=schemas.Member,
     errors=(401, 403, 404, 409, 422, 503),
 )
-def change_role(
-    session: MainSession, caller: Caller, tenant_id: UUID, user_id: UUID, body: dict[str, str]
+def change_member(
+    session: MainSession, caller: Caller, tenant_id: UUID, user_id: UUID, body: dict[str, Any]
 ) -> members.Member:
-    """Give a member another role, from his or her next request on."""
-    return members.change_role(session, caller=caller, tenant_id=tenant_id, user_id=user_id, **body)
+    """Change a member's role, or make the membership inactive, from the next request on."""
+    return members.change_member(
+        session, caller=caller, tenant_id=tenant_id, user_id=user_id, **body
+    )
 
 
 @blueprint.delete("/<uuid:user_id>")

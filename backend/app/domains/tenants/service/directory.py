@@ -2,11 +2,13 @@
 
 from uuid import UUID
 
+from app.core import events
 from app.core.db import MainSession, main_session
 from app.core.errors import NotFound
 from app.core.pages import Cursors, Page, page_of
 from app.core.tasks import TenantClosed, TenantGone
 from app.domains.tenants import queries
+from app.domains.tenants.events import TenantRenamed
 from app.domains.tenants.models import Tenant, TenantState
 from app.domains.tenants.queries import Membership
 from app.tenancy.locations import TenantLocation
@@ -18,6 +20,21 @@ def memberships(
 ) -> Page[Membership]:
     after = None if cursor is None else cursors.load(cursor)
     rows = queries.memberships(session, user_id=user_id, after=after, limit=limit + 1)
+    return page_of(rows, limit=limit, cursors=cursors, id_of=lambda row: row.id)
+
+
+def all_tenants(
+    session: MainSession,
+    *,
+    user_id: UUID,
+    state: str | None,
+    cursors: Cursors,
+    cursor: str | None,
+    limit: int,
+) -> Page[Membership]:
+    """Every tenant, for an administrator of the platform: others' sessions see only their own."""
+    after = None if cursor is None else cursors.load(cursor)
+    rows = queries.all_tenants(session, user_id=user_id, state=state, after=after, limit=limit + 1)
     return page_of(rows, limit=limit, cursors=cursors, id_of=lambda row: row.id)
 
 
@@ -39,6 +56,7 @@ def rename(session: MainSession, *, user_id: UUID, tenant_id: UUID, name: str) -
     if tenant is None:
         raise NotFound("There is no such tenant.")
     tenant.name = name
+    events.record(session, TenantRenamed(tenant_id=tenant_id, name=name))
     session.flush()  # what is told is what was written
     return membership(session, user_id=user_id, tenant_id=tenant_id)
 
@@ -71,13 +89,13 @@ class TenantRegistry:
         """The same for work that waits until the tenant's database may be used.
 
         Raises:
-            TenantGone: there is no such tenant any more.
-            TenantClosed: it is suspended, or its database is not made yet.
+            TenantGone: there is no such tenant any more, and it cannot be restored.
+            TenantClosed: it is suspended or deleted, or its database is not made yet.
         """
         with main_session(tenant_id=tenant_id) as session:
             tenant = queries.tenant(session, tenant_id)
             location = queries.location(session, tenant_id)
-        if tenant is None or tenant.state in {TenantState.DELETING, TenantState.DELETED}:
+        if tenant is None or tenant.state in {TenantState.PURGING, TenantState.PURGED}:
             raise TenantGone("There is no such tenant.")
         if tenant.state != TenantState.ACTIVE or location is None:
             raise TenantClosed(f"The tenant is {tenant.state}.")

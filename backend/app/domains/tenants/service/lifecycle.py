@@ -1,8 +1,8 @@
-"""A tenant's life: requested → creating → active; failed; suspended; deleting → deleted.
+"""A tenant's life while it lasts: registered, provisioned, suspended, resumed. See `deletion` too.
 
 Making a database takes several short transactions with work on the server between them. Each step
-can be repeated, so that whoever finds a tenant half made (a retry, the reconciler) runs the row
-of steps again.
+can be repeated, so that whoever finds a tenant half made (the request that waits for it, a job, a
+retry, the reconciler) runs the row of steps again.
 """
 
 import logging
@@ -11,63 +11,96 @@ from uuid import UUID
 import psycopg
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app.core import clock, ids
-from app.core.db import main_session
-from app.core.errors import AppError, NotFound
+from app.core import clock, events, ids
+from app.core.db import MainSession, main_session
+from app.core.errors import AppError
 from app.domains.tenants import queries
-from app.domains.tenants.errors import ProvisioningFailed, SlugTaken, WrongState
+from app.domains.tenants.errors import (
+    ProvisioningFailed,
+    SlugTaken,
+    TenantLimitReached,
+    WrongState,
+)
+from app.domains.tenants.events import TenantCreated, TenantResumed, TenantSuspended
 from app.domains.tenants.models import (
+    Role,
     Tenant,
     TenantDatabase,
     TenantState,
     UserTenantAssociation,
 )
 from app.domains.tenants.queries import Membership
-from app.domains.tenants.service import directory
+from app.domains.tenants.service import directory, transitions
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 
 logger = logging.getLogger(__name__)
 
-_UNFINISHED = (TenantState.REQUESTED, TenantState.CREATING, TenantState.FAILED)
-
 
 def create_tenant(
-    manager: TenantDatabaseManager, *, name: str, slug: str, owner_id: UUID
+    manager: TenantDatabaseManager,
+    *,
+    name: str,
+    slug: str,
+    owner_id: UUID,
+    limit: int | None = None,
 ) -> Membership:
     """A new tenant with its database; the owner is its first member.
 
     Raises:
-        SlugTaken: another tenant has the slug.
+        SlugTaken, TenantLimitReached: as `register`.
         ProvisioningFailed: the tenant is registered as failed and can be retried.
     """
-    tenant_id = register(manager, name=name, slug=slug, owner_id=owner_id)
+    tenant_id = register(manager, name=name, slug=slug, owner_id=owner_id, limit=limit)
     provision(manager, tenant_id=tenant_id)
     return directory.membership_now(user_id=owner_id, tenant_id=tenant_id)
 
 
-def register(manager: TenantDatabaseManager, *, name: str, slug: str, owner_id: UUID) -> UUID:
-    """Writes the tenant, its owner and its ledger row, before anything exists on a server."""
+def register(
+    manager: TenantDatabaseManager,
+    *,
+    name: str,
+    slug: str,
+    owner_id: UUID,
+    limit: int | None = None,
+) -> UUID:
+    """Writes the tenant, its owner and its ledger row, before anything exists on a server.
+
+    From its commit on the tenant is made to the end, by whom it may be.
+
+    Raises:
+        SlugTaken: another tenant has the slug.
+        TenantLimitReached: there are ``limit`` tenants.
+    """
     tenant_id = ids.new_id()
     location = manager.new_location(tenant_id, slug)
     try:
         with main_session(user_id=owner_id, tenant_id=tenant_id) as session:
+            require_room(session, limit)
             session.add(Tenant(id=tenant_id, slug=slug, name=name))
             session.flush()  # the others refer to it
-            session.add(UserTenantAssociation(user_id=owner_id, tenant_id=tenant_id, role="owner"))
             session.add(
-                TenantDatabase(
-                    tenant_id=tenant_id,
-                    server=location.server,
-                    database=location.database,
-                    sealed_credentials=location.sealed_credentials,
-                )
+                UserTenantAssociation(user_id=owner_id, tenant_id=tenant_id, role=Role.OWNER)
             )
+            session.add(_ledger_row(location))
+            created = TenantCreated(tenant_id=tenant_id, slug=slug, name=name, owner_id=owner_id)
+            events.record(session, created)
+            transitions.promise(session, tenant_id)
     except IntegrityError as error:
         if "uq_tenants_slug" not in str(error.orig):
             raise
         raise SlugTaken(f"There is a tenant with the slug {slug!r}; choose another.") from error
     return tenant_id
+
+
+def require_room(session: MainSession, limit: int | None) -> None:
+    """That one more tenant is within the limit, until the transaction ends.
+
+    Raises:
+        TenantLimitReached: it is not.
+    """
+    if limit is not None and queries.count_tenants_for_change(session) >= limit:
+        raise TenantLimitReached(f"This installation has room for {limit} tenants.")
 
 
 def provision(manager: TenantDatabaseManager, *, tenant_id: UUID) -> None:
@@ -78,63 +111,83 @@ def provision(manager: TenantDatabaseManager, *, tenant_id: UUID) -> None:
         WrongState: the tenant is not one that waits for its database.
         ProvisioningFailed: it did not work; the reason is kept with the tenant.
     """
-    location = _enter(tenant_id, TenantState.CREATING, allowed=_UNFINISHED)
+    with transitions.begun(
+        tenant_id, TenantState.CREATING, allowed=transitions.UNFINISHED
+    ) as transition:
+        pass
     try:
-        revision = manager.provision(location)
+        revision = manager.provision(transition.location)
     except (AppError, psycopg.Error, SQLAlchemyError, LookupError, RuntimeError) as error:
         logger.exception("provisioning failed", extra={"tenant": str(tenant_id)})
         _fail(tenant_id, error)
         raise ProvisioningFailed("The tenant's database could not be made; try again.") from error
-    with main_session(tenant_id=tenant_id) as session:
-        row = queries.database(session, tenant_id)
-        tenant = queries.tenant_for_change(session, tenant_id)
-        if tenant is not None and tenant.state == TenantState.ACTIVE:
-            return  # another process, provisioning the same tenant, was faster
-        if row is None or tenant is None or tenant.state != TenantState.CREATING:
-            raise WrongState("The tenant's state changed while its database was made.")
-        row.schema_revision = revision
-        tenant.state, tenant.failure = TenantState.ACTIVE, None
+    if not _activate(tenant_id, revision):
+        transitions.settle(manager, transition.location)
+        raise WrongState("The tenant's state changed while its database was made.")
 
 
-def suspend(manager: TenantDatabaseManager, *, tenant_id: UUID) -> None:
-    """Refuses the tenant's requests, then shuts its role out and ends its sessions everywhere."""
-    location = _enter(
-        tenant_id, TenantState.SUSPENDED, allowed=(TenantState.ACTIVE, TenantState.SUSPENDED)
-    )
-    manager.suspend_tenant_database(location)
+def retry(manager: TenantDatabaseManager, *, tenant_id: UUID) -> None:
+    """Provisions a tenant whose provisioning failed or broke off, or has a job do it.
+
+    Raises:
+        NotFound, WrongState, ProvisioningFailed: as `provision`.
+    """
+    with transitions.begun(
+        tenant_id, TenantState.CREATING, allowed=transitions.UNFINISHED
+    ) as transition:
+        transitions.promise(transition.session, tenant_id)
+    provision(manager, tenant_id=tenant_id)
+
+
+def suspend(manager: TenantDatabaseManager, *, tenant_id: UUID, reason: str | None = None) -> None:
+    """Refuses the tenant's requests, then shuts its role out and ends its sessions everywhere.
+
+    ``reason`` is told to its owners.
+    """
+    with transitions.begun(
+        tenant_id,
+        TenantState.SUSPENDED,
+        allowed=(TenantState.ACTIVE, TenantState.SUSPENDED),
+    ) as transition:
+        tenant = transition.tenant
+        tenant.suspended_at = tenant.suspended_at or clock.now()
+        tenant.suspension_reason = reason
+        events.record(transition.session, TenantSuspended(tenant_id=tenant_id, reason=reason))
+        transitions.promise(transition.session, tenant_id)
+    transitions.settle(manager, transition.location)
 
 
 def resume(manager: TenantDatabaseManager, *, tenant_id: UUID) -> None:
-    """Undoes `suspend`: the role is let in first, so that no request finds it shut."""
-    location = _enter(tenant_id, TenantState.SUSPENDED, allowed=(TenantState.SUSPENDED,))
-    manager.resume_tenant_database(location)
-    _enter(tenant_id, TenantState.ACTIVE, allowed=(TenantState.SUSPENDED,))
+    """Undoes `suspend`; until the role is let in, requests are told to come again."""
+    with transitions.begun(
+        tenant_id, TenantState.ACTIVE, allowed=(TenantState.SUSPENDED,)
+    ) as transition:
+        transition.tenant.suspended_at = transition.tenant.suspension_reason = None
+        events.record(transition.session, TenantResumed(tenant_id=tenant_id))
+        transitions.promise(transition.session, tenant_id)
+    transitions.settle(manager, transition.location)
 
 
-def delete(manager: TenantDatabaseManager, *, tenant_id: UUID) -> None:
-    """Drops the tenant's database and role for good; the ledger row goes last."""
-    location = _enter(tenant_id, TenantState.DELETING, allowed=tuple(TenantState))
-    manager.drop_tenant_database(location)
+def _ledger_row(location: TenantLocation) -> TenantDatabase:
+    return TenantDatabase(
+        tenant_id=location.tenant_id,
+        server=location.server,
+        database=location.database,
+        sealed_credentials=location.sealed_credentials,
+    )
+
+
+def _activate(tenant_id: UUID, revision: str) -> bool:
+    """Whether the tenant is active now: by us, or by another process that was faster."""
     with main_session(tenant_id=tenant_id) as session:
-        if (row := queries.database(session, tenant_id)) is not None:
-            session.delete(row)
-        if (tenant := queries.tenant_for_change(session, tenant_id)) is not None:
-            tenant.state = TenantState.DELETED
-
-
-def _enter(
-    tenant_id: UUID, state: TenantState, *, allowed: tuple[TenantState, ...]
-) -> TenantLocation:
-    """Moves the tenant to the state, in a transaction of its own; returns where its data lies."""
-    with main_session(tenant_id=tenant_id) as session:
+        row = queries.database(session, tenant_id)
         tenant = queries.tenant_for_change(session, tenant_id)
-        location = queries.location(session, tenant_id)
-        if tenant is None or location is None:
-            raise NotFound("There is no such tenant.")
-        if tenant.state not in allowed:
-            raise WrongState(f"A tenant that is {tenant.state} cannot become {state}.")
-        tenant.state, tenant.updated_at = state, clock.now()
-    return location
+        if row is None or tenant is None:
+            return False
+        if tenant.state == TenantState.CREATING:
+            row.schema_revision = revision
+            tenant.state, tenant.failure = TenantState.ACTIVE, None
+        return tenant.state == TenantState.ACTIVE
 
 
 def _fail(tenant_id: UUID, error: Exception) -> None:

@@ -1,16 +1,25 @@
 """Who belongs to a tenant, in which role. A tenant is never without an owner."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from app.core import events
 from app.core.caller import Caller
 from app.core.db import MainSession
 from app.core.errors import NotFound
+from app.core.events import Event
 from app.core.pages import Cursors, Page, page_of
 from app.domains.identity.service import users
 from app.domains.tenants import queries
 from app.domains.tenants.errors import LastOwner, MemberNotFound, OwnersOnly
+from app.domains.tenants.events import (
+    MemberDeactivated,
+    MemberReactivated,
+    MemberRemoved,
+    RoleChanged,
+)
 from app.domains.tenants.models import Role, UserTenantAssociation
 
 
@@ -20,7 +29,9 @@ class Member:
     email: str
     name: str
     role: str
+    active: bool
     created_at: datetime
+    updated_at: datetime
 
 
 def list_members(
@@ -30,7 +41,7 @@ def list_members(
     rows = queries.associations(session, tenant_id=tenant_id, after=after, limit=limit + 1)
     people = users.get_users(session, [row.user_id for row in rows])
     members = [
-        Member(row.user_id, person.email, person.name, row.role, row.created_at)
+        _member(row, person.email, person.name)
         for row in rows
         if (person := people.get(row.user_id)) is not None
     ]
@@ -43,38 +54,70 @@ def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: st
         session.add(UserTenantAssociation(user_id=user_id, tenant_id=tenant_id, role=role))
 
 
-def change_role(
-    session: MainSession, *, caller: Caller, tenant_id: UUID, user_id: UUID, role: str
+def change_member(
+    session: MainSession,
+    *,
+    caller: Caller,
+    tenant_id: UUID,
+    user_id: UUID,
+    role: str | None = None,
+    active: bool | None = None,
 ) -> Member:
-    """Gives the member another role, from his or her next request on.
+    """Gives the member another role, or takes or gives back the way in, from the next request on.
 
     Raises:
         MemberNotFound: no member.
         OwnersOnly: an owner is concerned, and the caller is none.
-        LastOwner: nobody else owns the tenant.
+        LastOwner: nobody else owns the tenant and can get in.
     """
     row = _for_change(session, tenant_id=tenant_id, user_id=user_id)
+    role, active = role or row.role, row.active if active is None else active
     if Role.OWNER in {row.role, role} and caller.role != Role.OWNER:
-        raise OwnersOnly("Only an owner makes owners, or changes their role.")
-    if row.role == Role.OWNER and role != Role.OWNER:
-        _require_another_owner(session, tenant_id)
-    row.role = role
+        raise OwnersOnly("Only an owner makes owners, or changes one.")
+    if not (active and role == Role.OWNER):
+        _require_another_owner(session, row)
+    for event in _changes(row, role=role, active=active):
+        events.record(session, event)
+    row.role, row.active = role, active
+    session.flush()  # what is told is what was written
     person = users.get_user(session, user_id)
-    return Member(user_id, person.email, person.name, role, row.created_at)
+    return _member(row, person.email, person.name)
 
 
 def remove_member(session: MainSession, *, caller: Caller, tenant_id: UUID, user_id: UUID) -> None:
     """Takes the member out of the tenant; what he or she made stays.
 
     Raises:
-        MemberNotFound, OwnersOnly, LastOwner: as `change_role`.
+        MemberNotFound, OwnersOnly, LastOwner: as `change_member`.
     """
     row = _for_change(session, tenant_id=tenant_id, user_id=user_id)
-    if row.role == Role.OWNER:
-        if caller.role != Role.OWNER:
-            raise OwnersOnly("Only an owner removes an owner.")
-        _require_another_owner(session, tenant_id)
+    if row.role == Role.OWNER and caller.role != Role.OWNER:
+        raise OwnersOnly("Only an owner removes an owner.")
+    _require_another_owner(session, row)
     session.delete(row)
+    events.record(session, MemberRemoved(user_id=user_id, tenant_id=tenant_id, role=row.role))
+
+
+def _changes(row: UserTenantAssociation, *, role: str, active: bool) -> Iterator[Event]:
+    who = {"user_id": row.user_id, "tenant_id": row.tenant_id}
+    if role != row.role:
+        yield RoleChanged(**who, former=row.role, role=role)
+    if active and not row.active:
+        yield MemberReactivated(**who)
+    if row.active and not active:
+        yield MemberDeactivated(**who)
+
+
+def _member(row: UserTenantAssociation, email: str, name: str) -> Member:
+    return Member(
+        user_id=row.user_id,
+        email=email,
+        name=name,
+        role=row.role,
+        active=row.active,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
 
 
 def _for_change(session: MainSession, *, tenant_id: UUID, user_id: UUID) -> UserTenantAssociation:
@@ -87,6 +130,8 @@ def _for_change(session: MainSession, *, tenant_id: UUID, user_id: UUID) -> User
     return row
 
 
-def _require_another_owner(session: MainSession, tenant_id: UUID) -> None:
-    if queries.count_owners(session, tenant_id) == 1:
+def _require_another_owner(session: MainSession, row: UserTenantAssociation) -> None:
+    """That the tenant has an owner who can get in, also without this member."""
+    is_one = row.role == Role.OWNER and row.active
+    if is_one and queries.count_owners(session, row.tenant_id) == 1:
         raise LastOwner("Make somebody else an owner first.")

@@ -13,7 +13,9 @@ from uuid import UUID
 from app.core.db import platform_session
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
-from app.domains.tenants.service import lifecycle
+from app.domains.tenants.queries import LedgerEntry
+from app.domains.tenants.service import deletion
+from app.integrations.storage import Storage
 from app.tenancy.inspection import Inventory, take_inventory
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import DEFAULT_SERVER, TenantDatabaseManager
@@ -24,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 class Fault(StrEnum):
     UNFINISHED = "unfinished"  # requested, creating or failed: provisioned again
-    UNDELETED = "undeleted"  # deleting: dropped to the end
-    NOT_SHUT_OUT = "open"  # suspended, and its role may log in: shut out
+    UNPURGED = "unpurged"  # purging, or deleted and its grace is over: purged to the end
+    NOT_SHUT_OUT = "open"  # suspended or deleted, and its role may log in: shut out
+    NOT_LET_IN = "shut"  # active, and its role may not log in: let in
     ORPHAN = "orphan"  # on the server, in no ledger: dropped
     MISSING = "missing"  # in the ledger as active, not on the server: reported, never touched
 
@@ -40,56 +43,60 @@ class Finding:
     outcome: str | None = None
 
 
-_FAULT_OF_STATE = {
-    TenantState.REQUESTED: Fault.UNFINISHED,
-    TenantState.CREATING: Fault.UNFINISHED,
-    TenantState.FAILED: Fault.UNFINISHED,
-    TenantState.DELETING: Fault.UNDELETED,
+_MENDED = {
+    Fault.UNFINISHED: "provisioned",
+    Fault.UNPURGED: "purged",
+    Fault.NOT_SHUT_OUT: "shut out",
+    Fault.NOT_LET_IN: "let in",
 }
 
 
 def find_faults(manager: TenantDatabaseManager) -> list[Finding]:
     inventory = take_inventory(manager.server)
     with platform_session() as session:
-        ledger = {name: (TenantState(state), id_) for name, state, id_ in queries.ledger(session)}
+        ledger = {entry.database: entry for entry in queries.ledger(session)}
     return sorted(_compare(inventory, ledger), key=lambda finding: finding.database)
 
 
-def mend(manager: TenantDatabaseManager, finding: Finding) -> Finding:
+def mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> Finding:
     """The finding with its outcome. One that cannot be mended is told of, and stops no other."""
     try:
-        outcome = _mend(manager, finding)
+        outcome = _mend(manager, storage, finding)
     except Exception as error:  # whatever it is, the others have their turn
         logger.exception("could not mend", extra={"database": finding.database})
         outcome = f"failed: {error}"
     return Finding(finding.fault, finding.database, finding.tenant_id, outcome)
 
 
-def _compare(
-    inventory: Inventory, ledger: dict[str, tuple[TenantState, UUID]]
-) -> Iterator[Finding]:
-    for name, (state, tenant_id) in ledger.items():
-        if (fault := _FAULT_OF_STATE.get(state)) is not None:
-            yield Finding(fault, name, tenant_id)
-        elif state is TenantState.SUSPENDED and name in inventory.open_roles:
-            yield Finding(Fault.NOT_SHUT_OUT, name, tenant_id)
-        elif not {name} <= inventory.databases & inventory.roles:
-            yield Finding(Fault.MISSING, name, tenant_id)
+def _compare(inventory: Inventory, ledger: dict[str, LedgerEntry]) -> Iterator[Finding]:
+    for name, entry in ledger.items():
+        if (fault := _fault(inventory, entry)) is not None:
+            yield Finding(fault, name, entry.tenant_id)
     for name in (inventory.databases | inventory.roles) - ledger.keys():
         yield Finding(Fault.ORPHAN, name, tenant_id_of(name))
 
 
-def _mend(manager: TenantDatabaseManager, finding: Finding) -> str:
+def _fault(inventory: Inventory, entry: LedgerEntry) -> Fault | None:
+    is_there = {entry.database} <= inventory.databases & inventory.roles
+    is_open = entry.database in inventory.open_roles
+    match entry.state:
+        case TenantState.REQUESTED | TenantState.CREATING | TenantState.FAILED:
+            return Fault.UNFINISHED
+        case TenantState.PURGING | TenantState.DELETED if entry.overdue:
+            return Fault.UNPURGED
+        case TenantState.DELETED | TenantState.SUSPENDED if is_open:
+            return Fault.NOT_SHUT_OUT
+        case TenantState.ACTIVE | TenantState.SUSPENDED if not is_there:
+            return Fault.MISSING
+        case TenantState.ACTIVE if not is_open:
+            return Fault.NOT_LET_IN
+    return None
+
+
+def _mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> str:
     match finding.fault:
-        case Fault.UNFINISHED:
-            lifecycle.provision(manager, tenant_id=finding.tenant_id)
-            return "provisioned"
-        case Fault.UNDELETED:
-            lifecycle.delete(manager, tenant_id=finding.tenant_id)
-            return "deleted"
-        case Fault.NOT_SHUT_OUT:
-            lifecycle.suspend(manager, tenant_id=finding.tenant_id)
-            return "shut out"
+        case Fault.MISSING:
+            return "left alone: restore it from a backup, or delete the tenant"
         case Fault.ORPHAN:
             manager.drop_tenant_database(
                 TenantLocation(
@@ -100,5 +107,6 @@ def _mend(manager: TenantDatabaseManager, finding: Finding) -> str:
                 )
             )
             return "dropped"
-        case Fault.MISSING:
-            return "left alone: restore it from a backup, or delete the tenant"
+        case fault:
+            deletion.finish(manager, storage, tenant_id=finding.tenant_id)
+            return _MENDED[fault]

@@ -1,0 +1,127 @@
+"""What happens to tenants, their members and their domains."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from app.core.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfTenant(Event):
+    target: ClassVar[str] = "tenant_id"
+
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantCreated(_OfTenant):
+    """It is registered; its database follows."""
+
+    type: ClassVar[str] = "tenant.created"
+
+    slug: str
+    name: str
+    owner_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantRenamed(_OfTenant):
+    type: ClassVar[str] = "tenant.renamed"
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantSuspended(_OfTenant):
+    type: ClassVar[str] = "tenant.suspended"
+
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantResumed(_OfTenant):
+    type: ClassVar[str] = "tenant.resumed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantDeleted(_OfTenant):
+    """Its period of grace begins."""
+
+    type: ClassVar[str] = "tenant.deleted"
+
+    purge_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantRestored(_OfTenant):
+    type: ClassVar[str] = "tenant.restored"
+
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantPurged(_OfTenant):
+    """Its database and files are gone."""
+
+    type: ClassVar[str] = "tenant.purged"
+
+    slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfMember(Event):
+    target: ClassVar[str] = "user_id"
+
+    user_id: UUID
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleChanged(_OfMember):
+    type: ClassVar[str] = "user.role_changed"
+
+    former: str
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberDeactivated(_OfMember):
+    type: ClassVar[str] = "member.deactivated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberReactivated(_OfMember):
+    type: ClassVar[str] = "member.reactivated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRemoved(_OfMember):
+    type: ClassVar[str] = "member.removed"
+
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfDomain(Event):
+    target: ClassVar[str] = "domain_id"
+
+    domain_id: UUID
+    tenant_id: UUID
+    domain: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainClaimed(_OfDomain):
+    type: ClassVar[str] = "domain.claimed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainVerified(_OfDomain):
+    type: ClassVar[str] = "domain.verified"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainRemoved(_OfDomain):
+    type: ClassVar[str] = "domain.removed"

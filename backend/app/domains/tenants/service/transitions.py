@@ -1,0 +1,84 @@
+"""How a tenant goes from one state to the next, and how the server follows.
+
+The registry changes first, in a transaction of its own; the server is then made to agree with what
+the registry says at that moment (`settle`). Whoever comes second, in whatever order, asks the
+registry again under the tenant's lock: so any number of changes at once end with both in agreement,
+and a crash leaves something that settling again mends.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from app.core.db import MainSession, main_session
+from app.core.errors import NotFound
+from app.domains.tenants import queries
+from app.domains.tenants.errors import WrongState
+from app.domains.tenants.models import Tenant, TenantState
+from app.tenancy.locations import TenantLocation
+from app.tenancy.manager import Door, TenantDatabaseManager
+
+UNFINISHED: Final = (TenantState.REQUESTED, TenantState.CREATING, TenantState.FAILED)
+
+# While a tenant is being made, whoever makes it has the door.
+_DOORS: Final = {
+    TenantState.ACTIVE: Door.OPEN,
+    TenantState.SUSPENDED: Door.SHUT,
+    TenantState.DELETED: Door.SHUT,
+    TenantState.PURGING: Door.GONE,
+    TenantState.PURGED: Door.GONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A tenant, locked and in its new state; the transaction commits when the block ends."""
+
+    session: MainSession
+    tenant: Tenant
+    location: TenantLocation
+    former: TenantState
+
+
+@contextmanager
+def begun(
+    tenant_id: UUID, state: TenantState, *, allowed: tuple[TenantState, ...]
+) -> Iterator[Transition]:
+    """Moves the tenant to the state, in a transaction of its own.
+
+    Raises:
+        NotFound: there is no such tenant.
+        WrongState: the tenant's state is none of those allowed.
+    """
+    with main_session(tenant_id=tenant_id) as session:
+        tenant = queries.tenant_for_change(session, tenant_id)
+        location = queries.location(session, tenant_id)
+        if tenant is None or location is None:
+            raise NotFound("There is no such tenant.")
+        former = TenantState(tenant.state)
+        if former not in allowed:
+            raise WrongState(f"A tenant that is {former} cannot become {state}.")
+        tenant.state = state
+        yield Transition(session, tenant, location, former)
+
+
+def promise(session: MainSession, tenant_id: UUID, *, due_at: datetime | None = None) -> None:
+    """Has a job do what the tenant's state asks for, should this process not live to do it."""
+
+
+def settle(manager: TenantDatabaseManager, location: TenantLocation) -> None:
+    """Makes the server agree with the registry: lets the tenant's role in, shuts it out, or drops.
+
+    Raises:
+        ServerUnavailable, TenantUnavailable: it does not yet; the tenant's job will see to it.
+    """
+    manager.settle_tenant_database(location, lambda: _door(location.tenant_id))
+
+
+def _door(tenant_id: UUID) -> Door | None:
+    with main_session(tenant_id=tenant_id) as session:
+        tenant = queries.tenant(session, tenant_id)
+        return Door.GONE if tenant is None else _DOORS.get(TenantState(tenant.state))
