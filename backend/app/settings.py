@@ -1,7 +1,7 @@
 """The only reader of the environment: typed, frozen, checked at start."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
 from urllib.parse import urlsplit
@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # Lower-case labels of RFC 1035, at least two.
 _DOMAIN: Final = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
-_SERVER: Final = re.compile(r"^(?:[0-9.]+(?::\d+)?|[0-9a-f:]+|\[[0-9a-f:]+\](?::\d+)?)\Z")
+_SERVER: Final = re.compile(
+    r"(?:(?P<v4>[\d.]+)|\[(?P<v6>[\da-f:]+)\])(?::\d{1,5})?\Z|(?P<bare>[\da-f:]+)\Z"
+)
 
 
 class InvalidSettings(SystemExit):
@@ -131,8 +133,10 @@ class Settings(BaseSettings):
     @classmethod
     def _are_addresses(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
         for server in servers:
-            if not _SERVER.match(server):
+            match = _SERVER.match(server)
+            if match is None:
                 raise ValueError(f"{server!r} is not an address, or an address with a port")
+            ip_address(match["v4"] or match["v6"] or match["bare"])
         return servers
 
     @field_validator("public_suffix_list")

@@ -4,12 +4,14 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Table
+from sqlalchemy import Boolean, DateTime, Table
 from sqlalchemy.orm import Mapper
 
+from app.core import ids
 from app.core.db import MIGRATIONS, MainModel
 from app.core.tasks import DEFINITIONS, QUEUES
 from app.factory import MODELS, TASKS
@@ -136,6 +138,41 @@ def test_every_job_that_is_sent_exists() -> None:
 def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
     for mapper in base.registry.mappers:  # type: ignore[attr-defined]
         yield mapper, mapper.local_table
+
+
+# What is written once and never changed has neither state nor a second time.
+RECORDS = {"audit_entries", "platform_audit_entries"}
+# Named by what they are, or by what they belong to; docs/decisions/0012.
+WITHOUT_ID = {
+    "refresh_tokens": {"token_hash"},
+    "signing_keys": {"kid"},
+    "user_tenant_associations": {"user_id", "tenant_id"},
+    "tenant_databases": {"tenant_id"},
+}
+
+
+@pytest.mark.parametrize("base", [MainModel, TenantModel])
+def test_every_entity_is_active_or_not_and_says_since_when(base: type) -> None:
+    for mapper, table in _tables(base):
+        if table.name in RECORDS:
+            continue
+        assert {"active", "created_at", "updated_at"} <= {each.key for each in mapper.attrs}, table
+        assert isinstance(table.c.active.type, Boolean), table
+        if {"state", "verified_at", "revoked_at", "used_at"} & set(table.c.keys()):
+            assert table.c.active.computed is not None, f"{table}: nothing is said twice"
+
+
+@pytest.mark.parametrize("base", [MainModel, TenantModel])
+def test_times_are_in_utc_and_ids_sort_by_time(base: type) -> None:
+    for _, table in _tables(base):
+        for column in table.columns:
+            if isinstance(column.type, DateTime):
+                assert column.type.timezone, column
+        key = set(table.primary_key.columns.keys())
+        assert key == WITHOUT_ID.get(table.name, {"id"}), table
+        if key == {"id"} and table.name not in RECORDS:
+            default: Any = table.c.id.default
+            assert default.arg.__name__ == ids.new_id.__name__, table
 
 
 def test_planes_share_no_table_and_no_key() -> None:

@@ -14,7 +14,7 @@ from tests.cast import Cast
 from tests.tenancy.attacks import Connection, refusal
 from tests.tenancy.laboratory import Laboratory
 
-PROTECTED = ("tenants", "user_tenant_associations", "tenant_databases")
+PROTECTED = ("tenants", "user_tenant_associations", "tenant_databases", "tenant_domains")
 
 REFUSED_TO_BOTH = (
     "CREATE TABLE intruder (id int)",
@@ -32,6 +32,8 @@ REFUSED_TO_BOTH = (
     "TRUNCATE tenants CASCADE",
     "DROP TABLE tenants CASCADE",
     "DROP FUNCTION resolve_access(uuid, uuid)",
+    "DROP FUNCTION name_tenant",
+    "DROP FUNCTION count_tenants",
     "ALTER FUNCTION resolve_access(uuid, uuid) SECURITY INVOKER",
     "CREATE OR REPLACE FUNCTION resolve_access(a uuid, b uuid) RETURNS int RETURN 1",
     "DELETE FROM platform_audit_entries",
@@ -70,6 +72,13 @@ def as_platform(house: Laboratory, cast: Cast) -> Iterator[Connection]:
     assert url is not None
     with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _claims(cast: Cast) -> None:
+    """Each tenant claims a domain."""
+    for person, house in ((cast.alice, cast.acme), (cast.mallory, cast.globex)):
+        person.post(f"/api/tenants/{house.id}/domains", json={"domain": f"{house.slug}.com"})
 
 
 def act_as(connection: Connection, *, user: UUID | None = None, tenant: UUID | None = None) -> None:
@@ -119,10 +128,25 @@ def test_no_write_reaches_another_tenants_rows(
         "DELETE FROM user_tenant_associations WHERE tenant_id = %s",
         "UPDATE tenant_databases SET database = 'taken' WHERE tenant_id = %s",
         "DELETE FROM tenant_databases WHERE tenant_id = %s",
+        "UPDATE tenant_domains SET verified_at = now() WHERE tenant_id = %s",
+        "DELETE FROM tenant_domains WHERE tenant_id = %s",
     ):
         assert as_app.execute(statement.encode(), (cast.acme.id,)).rowcount == 0
     names = as_platform.execute("SELECT name FROM tenants WHERE id = %s", (cast.acme.id,))
     assert names.fetchall() == [("Acme",)]
+
+
+def test_nobody_gives_a_domain_away(as_app: Connection, cast: Cast) -> None:
+    act_as(as_app, user=cast.mallory.user_id, tenant=cast.globex.id)
+    for statement in (
+        "UPDATE tenant_domains SET tenant_id = %s",
+        (
+            "INSERT INTO tenant_domains (id, tenant_id, domain, challenge, created_at, updated_at)"
+            " SELECT gen_random_uuid(), %s, 'taken.com', '', now(), now()"
+        ),
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            as_app.execute(statement.encode(), (cast.acme.id,))
 
 
 def test_nobody_makes_himself_a_member(as_app: Connection, cast: Cast) -> None:
@@ -188,14 +212,20 @@ def test_the_provisioner_does_not_enter_the_main_database(house: Laboratory, cas
         psycopg.connect(make_conninfo(url, dbname=house.installation.id))
 
 
-def test_only_the_application_may_ask_who_may_enter(as_app: Connection, house: Laboratory) -> None:
-    """resolve_access crosses row level security, so its callers are counted."""
+@pytest.mark.parametrize(
+    "function",
+    ["resolve_access(uuid, uuid)", "name_tenant(uuid, text, text)", "count_tenants()"],
+)
+def test_only_the_application_may_ask_who_may_enter(
+    as_app: Connection, house: Laboratory, function: str
+) -> None:
+    """These functions cross row level security, so their callers are counted."""
     rows = as_app.execute(
         """
         SELECT rolname FROM pg_roles
-        WHERE has_function_privilege(rolname, 'resolve_access(uuid, uuid)', 'EXECUTE')
+        WHERE has_function_privilege(rolname, %s, 'EXECUTE')
           AND NOT rolsuper AND rolname LIKE %s
         """,
-        (f"{house.installation.id}\\_%",),
+        (function, f"{house.installation.id}\\_%"),
     ).fetchall()
     assert {name for (name,) in rows} == {house.installation.app, house.installation.main_owner}

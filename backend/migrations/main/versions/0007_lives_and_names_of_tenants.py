@@ -131,13 +131,20 @@ def _add_active() -> None:
     for table, expression in _GENERATED.items():
         op.add_column(
             table,
-            sa.Column("active", sa.Boolean(), sa.Computed(expression, persisted=True)),
+            sa.Column(
+                "active", sa.Boolean(), sa.Computed(expression, persisted=True), nullable=False
+            ),
         )
     op.add_column(
         "user_tenant_associations",
         sa.Column("active", sa.Boolean(), nullable=False, server_default=sa.true()),
     )
-    op.add_column("refresh_tokens", sa.Column("updated_at", sa.DateTime(timezone=True)))
+    op.add_column(
+        "refresh_tokens",
+        sa.Column(
+            "updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+        ),
+    )
     op.execute("UPDATE refresh_tokens SET updated_at = coalesce(used_at, created_at)")
 
 
@@ -149,7 +156,12 @@ def _create_domains(app: str, platform: str) -> None:
         sa.Column("domain", sa.Text(), nullable=False),
         sa.Column("challenge", sa.Text(), nullable=False),
         sa.Column("verified_at", sa.DateTime(timezone=True)),
-        sa.Column("active", sa.Boolean(), sa.Computed("verified_at IS NOT NULL", persisted=True)),
+        sa.Column(
+            "active",
+            sa.Boolean(),
+            sa.Computed("verified_at IS NOT NULL", persisted=True),
+            nullable=False,
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.UniqueConstraint("tenant_id", "domain", name="uq_tenant_domains_tenant_id_domain"),

@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from app.core.db import platform_session
+from app.domains.audit.models import PlatformEntry
 from app.domains.tenants.models import Tenant, TenantDatabase, TenantState
 from app.domains.tenants.service.directory import TenantRegistry
 from tests.tenancy.laboratory import Laboratory
@@ -27,6 +28,18 @@ def tenant_row(tenant_id: UUID) -> Tenant:
 def ledger_row(tenant_id: UUID) -> TenantDatabase | None:
     with platform_session() as session:
         return session.get(TenantDatabase, tenant_id)
+
+
+def trail(tenant_id: UUID) -> list[PlatformEntry]:
+    """What was recorded about the tenant, oldest first."""
+    with platform_session() as session:
+        return list(
+            session.scalars(
+                select(PlatformEntry)
+                .where(PlatformEntry.tenant_id == tenant_id)
+                .order_by(PlatformEntry.id)
+            )
+        )
 
 
 def databases_in_ledger() -> set[str]:

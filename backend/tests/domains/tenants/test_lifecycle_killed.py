@@ -5,14 +5,16 @@ its way and the answer not read, so the server may be at work on it still when t
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import count
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from app.domains.tenants.errors import SlugTaken
 from app.domains.tenants.models import TenantState
-from app.domains.tenants.service import lifecycle, reconciliation
+from app.domains.tenants.service import deletion, lifecycle, reconciliation
 from app.domains.tenants.service.directory import TenantRegistry
 from app.integrations.storage import current_storage
 from app.tenancy.inspection import take_inventory
@@ -132,3 +134,36 @@ def test_killed_while_it_is_resumed(lab: Laboratory, doomed: Understudy, alice: 
         if not killed:
             break
     assert step > 10
+
+
+def test_killed_while_it_is_deleted_or_restored(
+    lab: Laboratory, doomed: Understudy, alice: Person
+) -> None:
+    """The state says at each step whether the role may log in."""
+    made = lifecycle.create_tenant(lab.manager, name="A", slug="wavering", owner_id=alice.user_id)
+    location = TenantRegistry().locate_tenant(made.id)
+    more = {"delete": {"confirm": made.slug}, "restore": {}}
+    for verb, arguments in more.items():
+        target = {"delete": TenantState.DELETED, "restore": TenantState.ACTIVE}[verb]
+        for step in count(1):
+            killed = doomed.dies(verb, at=step, tenant_id=made.id, **arguments)
+            mend_all(lab)
+            state = tenant_row(made.id).state
+            if state == TenantState.DELETED:
+                with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+                    lab.as_tenant(location)
+            else:
+                assert serves(lab, made.id)
+            if not killed:
+                break
+            if state == target:
+                _undo(lab, verb, made.id, made.slug)
+        assert state == target
+        assert step > 10
+
+
+def _undo(lab: Laboratory, verb: str, tenant_id: UUID, slug: str) -> None:
+    if verb == "delete":
+        deletion.restore(lab.manager, tenant_id=tenant_id)
+    else:
+        deletion.delete(lab.manager, tenant_id=tenant_id, confirm=slug, grace=timedelta(days=30))

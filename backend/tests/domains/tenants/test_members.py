@@ -7,6 +7,7 @@ from flask import Flask
 
 from tests.cast import Cast, House, Person, new_house, new_person
 from tests.core.answers import refusal
+from tests.domains.tenants.ledger import trail
 
 
 @pytest.fixture
@@ -116,3 +117,60 @@ def test_the_table_of_roles_is_shown(cast: Cast) -> None:
     roles = cast.bob.get(f"/api/tenants/{cast.acme.id}/roles").get_json()["roles"]
     assert roles["viewer"] == ["documents:read", "members:read", "tenants:read"]
     assert set(roles["viewer"]) < set(roles["user"]) < set(roles["admin"]) < set(roles["owner"])
+
+
+def test_an_inactive_member_is_a_stranger_from_the_next_request_on(
+    cast: Cast, house: House, ada: Person, bob: Person
+) -> None:
+    assert bob.get(house.documents).status_code == 200
+    shut = ada.patch(_users(house, bob), json={"active": False}).get_json()
+    assert (shut["active"], shut["role"]) == (False, "viewer")
+    refusal(bob.get(house.documents), 404, "not_found")
+    refusal(bob.get(f"/api/tenants/{house.id}"), 404, "not_found")
+    assert str(house.id) not in bob.get("/api/tenants").text
+    listed = {each["user_id"]: each for each in ada.get(_users(house)).get_json()["items"]}
+    assert listed[str(bob.user_id)]["active"] is False
+    assert ada.patch(_users(house, bob), json={"active": True}).get_json()["active"] is True
+    assert bob.get(house.documents).status_code == 200
+
+
+def test_an_inactive_owner_does_not_count(cast: Cast, house: House, ada: Person) -> None:
+    refusal(cast.alice.patch(_users(house, cast.alice), json={"active": False}), 409, "last_owner")
+    cast.alice.patch(_users(house, ada), json={"role": "owner"})
+    assert cast.alice.patch(_users(house, ada), json={"active": False}).status_code == 200
+    refusal(cast.alice.patch(_users(house, cast.alice), json={"active": False}), 409, "last_owner")
+    refusal(cast.alice.delete(_users(house, cast.alice)), 409, "last_owner")
+    assert cast.alice.delete(_users(house, ada)).status_code == 204
+
+
+def test_only_owners_make_owners_inactive(cast: Cast, house: House, ada: Person) -> None:
+    refusal(ada.patch(_users(house, cast.alice), json={"active": False}), 403, "owners_only")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"active": None}, {"active": "false"}, {"active": "yes"}, {"active": 2}]
+)
+def test_what_changes_nothing_is_refused(
+    cast: Cast, house: House, bob: Person, body: object
+) -> None:
+    refusal(cast.alice.patch(_users(house, bob), json=body), 422)
+
+
+def test_changes_are_told_to_the_trail(cast: Cast, house: House, bob: Person) -> None:
+    cast.alice.patch(_users(house, bob), json={"role": "user", "active": False})
+    cast.alice.patch(_users(house, bob), json={"role": "user", "active": True})
+    cast.alice.delete(_users(house, bob))
+    told = [
+        (entry.type, entry.details["tenant_id"], entry.user_id)
+        for entry in trail(house.id)
+        if entry.target == str(bob.user_id)
+    ]
+    assert told == [
+        (kind, str(house.id), cast.alice.user_id)
+        for kind in (
+            "user.role_changed",
+            "member.deactivated",
+            "member.reactivated",
+            "member.removed",
+        )
+    ]
