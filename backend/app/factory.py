@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, cast
+from uuid import UUID
 
 from flask import Flask
 from sqlalchemy.orm import Session

@@ -27,7 +27,8 @@ from app.domains.jobs import queries
 from app.domains.jobs import service as jobs
 from app.domains.jobs.models import Job
 from app.domains.jobs.service import rounds, running
-from app.domains.tenants.service import lifecycle
+from app.domains.tenants.service import deletion, lifecycle
+from app.integrations.storage import current_storage
 from app.settings import Settings
 from app.tenancy.manager import current_manager
 from embedded.ports import free_port
@@ -173,9 +174,9 @@ def test_a_row_of_the_tenant_plane_without_a_tenant_does_not_run(
     assert told(path) == []
 
 
-def test_a_deleted_tenants_job_ends(here: Flask, house: House, read: Read, path: Path) -> None:
+def test_a_purged_tenants_job_ends(here: Flask, house: House, read: Read, path: Path) -> None:
     job_id = schedule("jobs.tenant", tenant_id=house.id, path=str(path))
-    lifecycle.delete(current_manager(), tenant_id=house.id)
+    deletion.purge(current_manager(), current_storage(), tenant_id=house.id)
     run(here, job_id)
     job = read(job_id)
     assert (job.state, job.last_error) == ("dropped", "TenantGone: There is no such tenant.")

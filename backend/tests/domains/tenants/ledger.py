@@ -1,11 +1,14 @@
 """What the main database says of tenants, read as the platform."""
 
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
+from app.core import clock
 from app.core.db import platform_session
 from app.domains.audit.models import PlatformEntry
+from app.domains.jobs.models import Job, JobState
 from app.domains.tenants.models import Tenant, TenantDatabase, TenantState
 from app.domains.tenants.service.directory import TenantRegistry
 from tests.tenancy.laboratory import Laboratory
@@ -40,6 +43,28 @@ def trail(tenant_id: UUID) -> list[PlatformEntry]:
                 .order_by(PlatformEntry.id)
             )
         )
+
+
+def jobs_of(tenant_id: UUID) -> list[Job]:
+    """The tenant's jobs that are not over, the first to be due first."""
+    with platform_session() as session:
+        return list(
+            session.scalars(
+                select(Job)
+                .where(Job.tenant_id == tenant_id, Job.state == JobState.WAITING)
+                .order_by(Job.due_at)
+            )
+        )
+
+
+def run_jobs(lab: Laboratory, tenant_id: UUID) -> None:
+    """Those that are due within a minute, as a worker does."""
+    soon = clock.now() + timedelta(minutes=1)
+    for job in jobs_of(tenant_id):
+        if job.due_at <= soon:
+            with platform_session() as session:
+                session.execute(update(Job).where(Job.id == job.id).values(due_at=clock.now()))
+            lab.app.extensions["celery"].tasks["jobs.run"].apply(kwargs={"job_id": str(job.id)})
 
 
 def databases_in_ledger() -> set[str]:

@@ -12,12 +12,11 @@ from app.core import ids
 from app.core.background import finished_within
 from app.core.db import platform_session
 from app.domains.tenants.models import Tenant, TenantState
-from app.domains.tenants.service import deletion, reconciliation
-from app.integrations.storage import current_storage
+from app.domains.tenants.service import reconciliation
 from tests.cast import Person
 from tests.core.answers import refusal
 from tests.core.apps import another_app, elsewhere
-from tests.domains.tenants.ledger import serves, tenants_by_slug
+from tests.domains.tenants.ledger import run_jobs, serves, tenants_by_slug
 from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory, until
 
 
@@ -78,7 +77,7 @@ def test_what_nobody_waits_for_is_finished_by_another_process(
         until(lambda: tenants_by_slug()["left-alone"][0].state == "failed", "the failure")
     [tenant] = tenants_by_slug()["left-alone"]
     assert str(tenant.id) == told["id"]
-    deletion.finish(lab.manager, current_storage(), tenant_id=tenant.id)
+    run_jobs(lab, tenant.id)
     assert alice.get(f"/api/tenants/{tenant.id}").get_json()["active"] is True
     assert serves(lab, tenant.id)
 

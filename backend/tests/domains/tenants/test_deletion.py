@@ -20,7 +20,7 @@ from tests.core.answers import refusal
 from tests.core.apps import another_app, elsewhere
 from tests.domains.access.ledger import change_tenant
 from tests.domains.documents.files import stored, upload
-from tests.domains.tenants.ledger import ledger_row, serves, tenant_row, trail
+from tests.domains.tenants.ledger import jobs_of, ledger_row, run_jobs, serves, tenant_row, trail
 from tests.tenancy.laboratory import Laboratory
 
 GRACE = timedelta(days=30)
@@ -151,6 +151,25 @@ def test_purged_nothing_is_left(
     assert alice.get("/api/tenants").get_json()["items"] == []
     assert cast.alice.get(f"{cast.acme.documents}/{other}/download").data == b"plans"
     purge_overdue(house, acme)  # twice is once
+
+
+def test_the_job_of_a_deletion_is_due_when_the_grace_is_over(
+    acme: House, alice: Person, house: Laboratory
+) -> None:
+    """One that was restored meanwhile is left alone, and so is one that was deleted again."""
+    purge_at = datetime.fromisoformat(delete(alice, acme).get_json()["purge_at"])
+    assert jobs_of(acme.id)[-1].due_at == purge_at
+    run_jobs(house, acme.id)
+    assert tenant_row(acme.id).state == TenantState.DELETED
+    alice.post(path(acme) + "/restore")
+    purge_overdue(house, acme)
+    assert tenant_row(acme.id).state == TenantState.ACTIVE
+    delete(alice, acme)
+    purge_overdue(house, acme)
+    assert tenant_row(acme.id).state == TenantState.DELETED
+    end_grace(acme)
+    run_jobs(house, acme.id)
+    assert tenant_row(acme.id).state == TenantState.PURGED
 
 
 def test_a_store_that_is_away_delays_the_purge(

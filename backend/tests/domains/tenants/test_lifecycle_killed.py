@@ -19,7 +19,14 @@ from app.domains.tenants.service.directory import TenantRegistry
 from app.integrations.storage import current_storage
 from app.tenancy.inspection import take_inventory
 from tests.cast import Person
-from tests.domains.tenants.ledger import databases_in_ledger, serves, tenant_row, tenants_by_slug
+from tests.domains.tenants.ledger import (
+    databases_in_ledger,
+    jobs_of,
+    run_jobs,
+    serves,
+    tenant_row,
+    tenants_by_slug,
+)
 from tests.tenancy.laboratory import Laboratory
 from tests.tenancy.processes import Understudy, understudy
 
@@ -77,6 +84,42 @@ def test_killed_while_it_is_created(lab: Laboratory, doomed: Understudy, alice: 
     with pytest.raises(SlugTaken):
         lifecycle.create_tenant(lab.manager, name="Again", slug=slugs[-1], owner_id=alice.user_id)
     lifecycle.create_tenant(lab.manager, name="Again", slug=slugs[0], owner_id=alice.user_id)
+
+
+@pytest.mark.parametrize("step", range(8, 40, 6))
+def test_a_job_finishes_what_the_killed_process_registered(
+    lab: Laboratory, doomed: Understudy, alice: Person, step: int
+) -> None:
+    """Row and job are one transaction: there is no tenant that nobody is bound to finish."""
+    slug = f"promised-{step}"
+    arguments = {"name": "Acme", "slug": slug, "owner_id": alice.user_id}
+    doomed.dies("create", at=step, **arguments)
+    for tenant in tenants_by_slug().get(slug, []):
+        assert jobs_of(tenant.id)
+        run_jobs(lab, tenant.id)
+        assert tenant_row(tenant.id).state == TenantState.ACTIVE
+        assert serves(lab, tenant.id)
+    mend_all(lab)
+
+
+def test_a_job_finishes_each_change_that_a_killed_process_began(
+    lab: Laboratory, doomed: Understudy, alice: Person
+) -> None:
+    made = lifecycle.create_tenant(lab.manager, name="A", slug="begun", owner_id=alice.user_id)
+    arguments = {"delete": {"confirm": made.slug}}
+    for verb, state in (
+        ("suspend", "suspended"),
+        ("resume", "active"),
+        ("delete", "deleted"),
+        ("restore", "active"),
+    ):
+        for step in count(1):  # until the registry has changed, and nothing else
+            doomed.dies(verb, at=step, tenant_id=made.id, **arguments.get(verb, {}))
+            if tenant_row(made.id).state == state:
+                break
+        run_jobs(lab, made.id)
+        assert reconciliation.find_faults(lab.manager) == []
+    assert serves(lab, made.id)
 
 
 def test_killed_while_it_is_purged(lab: Laboratory, doomed: Understudy, alice: Person) -> None:

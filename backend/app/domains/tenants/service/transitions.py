@@ -9,12 +9,14 @@ and a crash leaves something that settling again mends.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from app.core import clock
 from app.core.db import MainSession, main_session
 from app.core.errors import NotFound
+from app.domains.jobs import service as jobs
 from app.domains.tenants import queries
 from app.domains.tenants.errors import WrongState
 from app.domains.tenants.models import Tenant, TenantState
@@ -22,6 +24,9 @@ from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import Door, TenantDatabaseManager
 
 UNFINISHED: Final = (TenantState.REQUESTED, TenantState.CREATING, TenantState.FAILED)
+
+# Whoever changes a tenant is done with it before a job looks after it.
+_TIME_TO_FINISH: Final = timedelta(seconds=30)
 
 # While a tenant is being made, whoever makes it has the door.
 _DOORS: Final = {
@@ -66,7 +71,14 @@ def begun(
 
 
 def promise(session: MainSession, tenant_id: UUID, *, due_at: datetime | None = None) -> None:
-    """Has a job do what the tenant's state asks for, should this process not live to do it."""
+    """Has a job do what the tenant's state asks for by then, should nobody else live to do it."""
+    jobs.schedule(
+        session,
+        "tenants.finish",
+        due_at=due_at or clock.now() + _TIME_TO_FINISH,
+        tenant_id=tenant_id,
+        tenant=str(tenant_id),
+    )
 
 
 def settle(manager: TenantDatabaseManager, location: TenantLocation) -> None:
