@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.core.stamps import Identified
+from app.core.stamps import Identified, active_while
 from app.tenancy.models import TenantModel
 
 
@@ -34,6 +34,7 @@ class File(Identified, TenantModel):
     digest: Mapped[str | None] = mapped_column(Text)
     md5: Mapped[str | None] = mapped_column(Text)
     size: Mapped[int | None] = mapped_column(BigInteger)
+    active: Mapped[bool] = active_while("state = 'available'")
 
 
 class Document(Identified, TenantModel):
@@ -45,6 +46,7 @@ class Document(Identified, TenantModel):
     name: Mapped[str] = mapped_column(Text)
     content_type: Mapped[str] = mapped_column(Text)
     owner_id: Mapped[UUID]
+    active: Mapped[bool] = mapped_column(default=True)
 
     file: Mapped[File] = relationship(lazy="joined", innerjoin=True)
 

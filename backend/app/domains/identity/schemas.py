@@ -31,7 +31,9 @@ class Session(Schema):
     method = fields.String(required=True)
     address = fields.String(allow_none=True)
     user_agent = fields.String(allow_none=True)
+    active = fields.Boolean(required=True)
     created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
     last_used_at = fields.AwareDateTime(required=True)
     expires_at = fields.AwareDateTime(required=True)
 
@@ -66,7 +68,9 @@ class Me(Schema):
     id = fields.UUID(required=True)
     email = fields.Email(required=True)
     name = fields.String(required=True)
+    active = fields.Boolean(required=True)
     created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
 
 
 class KeySet(Schema):

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import MainModel
-from app.core.stamps import Identified
+from app.core.stamps import Identified, active_while
 
 
 class JobState(StrEnum):
@@ -59,6 +59,7 @@ class Job(Identified, MainModel):
     slot: Mapped[str | None] = mapped_column(Text)
     arguments: Mapped[dict[str, str]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(Text, default=JobState.WAITING)
+    active: Mapped[bool] = active_while("state IN ('waiting', 'running')")
     due_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     hinted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     attempts: Mapped[int] = mapped_column(default=0)

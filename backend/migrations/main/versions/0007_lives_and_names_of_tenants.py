@@ -23,6 +23,7 @@ _GENERATED = {
     "sessions": "revoked_at IS NULL",
     "refresh_tokens": "used_at IS NULL",
     "signing_keys": "state = 'active'",
+    "jobs": "state IN ('waiting', 'running')",
     "tenants": "state = 'active'",
     "tenant_databases": "schema_revision IS NOT NULL",
 }

@@ -1,0 +1,28 @@
+"""``active`` for files and documents, as in the main database (docs/decisions/0012)."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "files",
+        sa.Column(
+            "active",
+            sa.Boolean(),
+            sa.Computed("state = 'available'", persisted=True),
+            nullable=False,
+        ),
+    )
+    op.add_column(
+        "documents",
+        sa.Column("active", sa.Boolean(), nullable=False, server_default=sa.true()),
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("documents", "active")
+    op.drop_column("files", "active")
