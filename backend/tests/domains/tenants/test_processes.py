@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
 import requests
 from flask import Flask
 from sqlalchemy import update
@@ -43,7 +42,6 @@ def kill_gunicorn() -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.slow
 def test_the_api_is_killed_in_the_middle(
     context: Flask, house: Laboratory, settings: Settings, tmp_path: Path
 ) -> None:
