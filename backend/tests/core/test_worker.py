@@ -21,14 +21,12 @@ from tests.core.live import running_worker
 from tests.domains.documents.files import stored, upload
 from tests.embedded.processes import wait_for
 
-# Not a database that other tests fill with messages.
-_REDIS_DATABASE = 15
-
 
 @pytest.fixture(scope="module")
 def own(settings: Settings) -> Settings:
-    url = settings.redis_url.get_secret_value().rpartition("/")[0]
-    return settings.model_copy(update={"redis_url": SecretStr(f"{url}/{_REDIS_DATABASE}")})
+    """With a Redis database that no other test, and no other process's worker, uses."""
+    url, _, database = settings.redis_url.get_secret_value().rpartition("/")
+    return settings.model_copy(update={"redis_url": SecretStr(f"{url}/{15 - int(database)}")})
 
 
 @pytest.fixture(scope="module")
