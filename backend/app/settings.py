@@ -16,6 +16,18 @@ _DOMAIN: Final = r"^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a
 _SERVER: Final = re.compile(
     r"(?:(?P<v4>[\d.]+)|\[(?P<v6>[\da-f:]+)\])(?::\d{1,5})?\Z|(?P<bare>[\da-f:]+)\Z"
 )
+# Scheme, whether there is a host, query.
+_MAILERS: Final = frozenset(
+    {
+        ("console", False, ""),
+        ("smtp", True, ""),
+        ("smtp", True, "starttls=required"),
+        ("smtp", True, "starttls=off"),
+        ("smtps", True, ""),
+    }
+)
+# An address, or a name and an address: "Acme Support <support@acme.example>".
+_MAILBOX: Final = r"^(?:[A-Za-z0-9 .&'-]+<[^\s<>@,;]+@[A-Za-z0-9.-]+>|[^\s<>@,;]+@[A-Za-z0-9.-]+)$"
 
 
 class InvalidSettings(SystemExit):
@@ -32,6 +44,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     public_url: str = "http://localhost:4999"
+    # Where people follow the links of mails; PUBLIC_URL where this is not given.
+    web_url: str | None = None
 
     # Names this installation's roles and databases on a server that others may share.
     installation_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{2,15}$")]
@@ -118,6 +132,18 @@ class Settings(BaseSettings):
     password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
     password_hash_passes: Annotated[int, Field(ge=1)] = 3
 
+    # console:, smtp://user:password@host:587?starttls=required (or off), or smtps://…
+    mail_url: SecretStr = SecretStr("console:")
+    mail_from: Annotated[str, Field(pattern=_MAILBOX)] | None = None
+    # Under console:, each mail also becomes an .eml file here.
+    mail_folder: Path | None = None
+    registration_enabled: bool = False
+    # How long the link of a mail is good for.
+    email_verification_seconds: Annotated[int, Field(ge=60)] = 24 * 3600
+    password_reset_seconds: Annotated[int, Field(ge=60)] = 3600
+    registration_seconds: Annotated[int, Field(ge=60)] = 24 * 3600
+    invitation_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+
     @field_validator("secrets_keys", "dns_servers", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
@@ -153,12 +179,28 @@ class Settings(BaseSettings):
             Fernet(key.get_secret_value())
         return keys
 
-    @field_validator("public_url")
+    @field_validator("public_url", "web_url")
     @classmethod
-    def _is_an_origin(cls, url: str) -> str:
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         if not url.startswith(("http://", "https://")):
             raise ValueError("it begins with http:// or https://")
         return url.rstrip("/")
+
+    @field_validator("mail_url")
+    @classmethod
+    def _names_a_mailer(cls, url: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            known = parts.port is None or parts.port > 0
+        except ValueError:  # its text would repeat the password
+            known = False
+        if not known or (parts.scheme, bool(parts.hostname), parts.query) not in _MAILERS:
+            raise ValueError(
+                "it is console:, smtp://host?starttls=required (or off) or smtps://host"
+            )
+        return url
 
     @field_validator(
         "database_url", "database_owner_url", "database_platform_url", "provisioner_url"
@@ -182,6 +224,15 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).hostname or ""
 
     @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> Self:
+        if (
+            self.mail_from is None
+            and urlsplit(self.mail_url.get_secret_value()).scheme != "console"
+        ):
+            raise ValueError("MAIL_FROM is needed to send mail by SMTP")
+        return self
+
+    @model_validator(mode="after")
     def _connections_fit_the_role(self) -> Self:
         needed = self.tenant_connections_per_tenant * self.process_count
         if needed > self.tenant_role_connection_limit:
@@ -190,6 +241,11 @@ class Settings(BaseSettings):
                 f"TENANT_ROLE_CONNECTION_LIMIT = {self.tenant_role_connection_limit}",
             )
         return self
+
+    @property
+    def link_origin(self) -> str:
+        """What the links of mails begin with."""
+        return self.web_url or self.public_url
 
 
 def load_settings(*, for_jobs: bool = False) -> Settings:

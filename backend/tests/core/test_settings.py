@@ -116,6 +116,19 @@ def test_faults_of_all_kinds_are_told_at_once(environment: pytest.MonkeyPatch) -
         ("DNS_SERVERS", "[::1"),
         ("DNS_TIMEOUT", "0"),
         ("PUBLIC_SUFFIX_LIST", "/nowhere/list.dat"),
+        ("WEB_URL", "localhost:4999"),
+        ("MAIL_URL", "sendmail:"),
+        ("MAIL_URL", "console://host"),
+        ("MAIL_URL", "smtp:"),
+        ("MAIL_URL", "smtp://host:none"),
+        ("MAIL_URL", "smtp://host:99999"),
+        ("MAIL_URL", "smtp://host?starttls=perhaps"),
+        ("MAIL_URL", "smtps://host?starttls=off"),
+        ("MAIL_FROM", "nobody"),
+        ("MAIL_FROM", "Acme <a@acme.example>\r\nBcc: b@acme.example"),
+        ("MAIL_FROM", "a@acme.example, b@acme.example"),
+        ("REGISTRATION_ENABLED", "perhaps"),
+        ("PASSWORD_RESET_SECONDS", "0"),
     ],
 )
 def test_a_value_that_cannot_be(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -128,7 +141,29 @@ def test_connections_that_the_role_does_not_allow(environment: pytest.MonkeyPatc
     assert "TENANT_ROLE_CONNECTION_LIMIT" in faults()
 
 
+@pytest.mark.parametrize("url", ["smtp://user:p%40ss@mail.example:587", "smtps://mail.example"])
+def test_mail_that_leaves_has_a_sender(environment: pytest.MonkeyPatch, url: str) -> None:
+    environment.setenv("MAIL_URL", url)
+    assert "MAIL_FROM" in faults()
+    environment.setenv("MAIL_FROM", "Acme Support <support@acme.example>")
+    assert load_settings().mail_url.get_secret_value() == url
+
+
+def test_links_of_mails_lead_to_the_api_unless_told_otherwise(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("PUBLIC_URL", "https://api.example.com/")
+    assert load_settings().link_origin == "https://api.example.com"
+    environment.setenv("WEB_URL", "https://app.example.com/")
+    assert load_settings().link_origin == "https://app.example.com"
+
+
+def test_nobody_registers_unless_allowed() -> None:
+    assert load_settings().registration_enabled is False
+
+
 def test_a_fault_does_not_show_the_secret(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MAIL_URL", "smtp://user:hunter2@host:none")
     for name in ("SECRET_KEY", "SECRETS_KEYS", "DATABASE_URL", "PROVISIONER_URL", "REDIS_URL"):
         environment.setenv(name, "hunter2")
     environment.setenv("CONNECT_TIMEOUT", "soon")
