@@ -138,6 +138,7 @@ def _owner(stage: Stage) -> UUID:
             email=_EMAIL,
             name="Alice",
             password=_PASSWORD,
+            verified=True,
         )
         return alice.id
 

@@ -104,6 +104,7 @@ def add_person(
             name=name,
             password=password,
             platform_role=platform,
+            verified=True,
         )
     report.credentials.append({"email": email, "password": password, "note": note})
 

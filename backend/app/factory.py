@@ -45,9 +45,16 @@ from app.domains.jobs import tasks as job_tasks
 from app.domains.jobs.service import running
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
-from app.domains.tenants.routes import admin, domains, members, tenants
+from app.domains.tenants.routes import (
+    admin,
+    domains,
+    invitations,
+    members,
+    registrations,
+    tenants,
+)
 from app.domains.tenants.service.directory import TenantRegistry
-from app.integrations import dns, storage
+from app.integrations import dns, mailer, storage
 from app.settings import Settings
 from app.tenancy import manager as tenancy
 from app.tenancy.locations import TenantLocation
@@ -59,6 +66,8 @@ BLUEPRINTS = (
     members.blueprint,
     domains.blueprint,
     admin.blueprint,
+    invitations.blueprint,
+    registrations.blueprint,
     access_routes.blueprint,
     audit_routes.blueprint,
     documents.blueprint,
@@ -91,6 +100,7 @@ def create_app(settings: Settings) -> Flask:
         ),
     )
     dns.init_app(app, dns.SystemDns(settings.dns_servers, timeout=settings.dns_timeout))
+    mailer.init_app(app, mailer.create_mailer(settings))
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)

@@ -114,7 +114,9 @@ def play_cast(app: Flask) -> Cast:
     return Cast(alice, ada, ursula, bob, mallory, petra, sam, acme, globex)
 
 
-def new_person(app: Flask, name: str, *, platform_role: str | None = None) -> Person:
+def new_person(
+    app: Flask, name: str, *, platform_role: str | None = None, verified: bool = True
+) -> Person:
     """An account with an address of its own, signed in. Needs an application context."""
     assert name in NAMES, f"{name} is none of the cast"
     email = f"{name.lower()}.{ids.new_id().hex}@example.com"
@@ -126,6 +128,7 @@ def new_person(app: Flask, name: str, *, platform_role: str | None = None) -> Pe
             name=name,
             password=PASSWORD,
             platform_role=platform_role,
+            verified=verified,
         )
     return Person(app, name=name, email=email, user_id=user.id).sign_in()
 

@@ -16,6 +16,7 @@ from app.tenancy.manager import TenantDatabaseManager, current_manager
 from app.tenancy.names import Installation
 from tests.cast import Cast, initialise, play_cast
 from tests.core.apps import another_app
+from tests.post import PostOffice, post_office
 from tests.servers import Servers
 
 _SERVERS = Servers()
@@ -97,6 +98,7 @@ def make_settings(
         "mail_requests_per_account": _UNLIMITED,
         "mail_requests_per_address": _UNLIMITED,
         "mail_requests_over_all": _UNLIMITED,
+        "registration_enabled": True,
     }
     return Settings(**(given | changes))
 
@@ -148,3 +150,10 @@ def manager(context: Flask) -> TenantDatabaseManager:
 def cast(app: Flask) -> Cast:
     """Acme with Alice, Ada, Ursula and Bob; globex with Mallory; Petra and Sam of the platform."""
     return play_cast(app)
+
+
+@pytest.fixture
+def post(app: Flask) -> Iterator[PostOffice]:
+    """Takes every mail of the application, and does the jobs that send them."""
+    with post_office(app) as office:
+        yield office

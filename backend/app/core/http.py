@@ -204,7 +204,7 @@ def _load(schema: type[Schema], payload: object) -> object:
 def _count(stated: Endpoint, caller: Caller | None, body: Any) -> Attempt | None:
     if stated.throttle is None:
         return None
-    account = body["email"] if caller is None else str(caller.user_id)
+    account = stated.throttle.account_of(body) if caller is None else str(caller.user_id)
     try:
         return current_counters().admit(
             stated.throttle, account=account, address=request.remote_addr

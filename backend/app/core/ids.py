@@ -1,5 +1,6 @@
 """Ids and random tokens."""
 
+import hashlib
 import secrets
 from uuid import UUID
 
@@ -14,3 +15,8 @@ def new_id() -> UUID:
 def new_token() -> str:
     """256 random bits, safe in a URL."""
     return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> bytes:
+    """What is stored of a random token: 256 bits cannot be guessed, so a plain SHA-256 will do."""
+    return hashlib.sha256(token.encode()).digest()

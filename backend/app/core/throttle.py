@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from math import ceil
-from typing import ClassVar, Final, Literal, cast
+from operator import itemgetter
+from typing import Any, ClassVar, Final, Literal, cast
 
 from flask import Flask, current_app
 from redis import Redis
@@ -98,14 +99,15 @@ class Limit:
 class Throttle:
     """A route's limits, as the settings give them; routes of the same name share their counters.
 
-    The account is the caller's, or else the ``email`` of the body.
+    The account is the caller's, or else what ``account_of`` finds in the body: its ``email``.
     """
 
     name: str
     limits: Callable[[Settings], tuple[Limit, ...]]
+    account_of: Callable[[Any], str] = itemgetter("email")
 
 
-def sends_mail(name: str) -> Throttle:
+def sends_mail(name: str, *, account_of: Callable[[Any], str] = itemgetter("email")) -> Throttle:
     """For public routes that send a mail to whatever address they are given."""
     return Throttle(
         name,
@@ -126,6 +128,22 @@ def sends_mail(name: str) -> Throttle:
                 window_seconds=settings.mail_window_seconds,
             ),
         ),
+        account_of,
+    )
+
+
+def hashes_password(name: str) -> Throttle:
+    """For public routes that work on a new password before they know who sends it."""
+    return Throttle(
+        name,
+        lambda settings: (
+            Limit(
+                by=("address",),
+                attempts=settings.login_attempts_per_address,
+                window_seconds=settings.login_window_seconds,
+            ),
+        ),
+        lambda _body: "",
     )
 
 

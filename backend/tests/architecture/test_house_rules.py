@@ -141,10 +141,11 @@ def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
 
 
 # What is written once and never changed has neither state nor a second time.
-RECORDS = {"audit_entries", "platform_audit_entries"}
+RECORDS = {"audit_entries", "platform_audit_entries", "sent_mails"}
 # Named by what they are, or by what they belong to; docs/decisions/0012.
 WITHOUT_ID = {
     "refresh_tokens": {"token_hash"},
+    "account_tokens": {"token_hash"},
     "signing_keys": {"kid"},
     "user_tenant_associations": {"user_id", "tenant_id"},
     "tenant_databases": {"tenant_id"},

@@ -15,7 +15,7 @@ from flask import Flask
 from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
 from app.domains.access import policy
 from app.domains.access.policy import PERMISSIONS, PLATFORM_ADMIN
-from tests.architecture.test_routes import COLUMNS, TABLE, _requests
+from tests.architecture.test_routes import COLUMNS, TABLE, _bring_back, _requests
 from tests.cast import Cast, Person
 from tests.domains.access.test_roles import ROLES, own_document
 from tests.paths import APP
@@ -104,6 +104,7 @@ def test_a_flipped_cell_is_noticed(
             ) or (person.delete(own).status_code != ROLES[PLAYERS[role]][DELETES_OWN])
     finally:
         cast.petra.post(f"/api/tenants/{cast.acme.id}/resume")  # it may have been suspended
+        _bring_back(app, cast)
     assert noticed is not _without_effect(app, role, permission)
 
 

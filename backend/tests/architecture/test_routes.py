@@ -9,9 +9,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from app.core.db import main_session
 from app.core.http import PUBLIC, SIGNED_IN, stated_endpoint
 from app.core.openapi import generate_yaml
 from app.domains.access.policy import PERMISSIONS, PLATFORM_ADMIN
+from app.domains.tenants.service import members
 from tests.cast import Cast, Person
 from tests.paths import PROJECT
 
@@ -20,6 +22,14 @@ PUBLIC_ROUTES = {
     "identity.log_in",
     "identity.refresh",
     "identity.key_set",
+    "identity.verify_email",
+    "identity.resend_verification",
+    "identity.forgot_password",
+    "identity.reset_password",
+    "registrations.register",
+    "registrations.confirm_registration",
+    "invitations.preview_invitation",
+    "invitations.accept_invitation",
     "documents.follow_link",
 }
 
@@ -40,6 +50,12 @@ TABLE: dict[str, tuple[int, ...]] = {
     "identity.end_other_sessions": (401, 200, 200, 200, 200, 200, 200),
     "identity.change_password":   (401, 403, 403, 403, 403, 403, 403),
     "identity.rename_me":         (401, 422, 422, 422, 422, 422, 422),
+    "identity.verify_email":      (404, 404, 404, 404, 404, 404, 404),
+    "identity.resend_verification": (202, 202, 202, 202, 202, 202, 202),
+    "identity.forgot_password":   (202, 202, 202, 202, 202, 202, 202),
+    "identity.reset_password":    (404, 404, 404, 404, 404, 404, 404),
+    "registrations.register":     (422, 422, 422, 422, 422, 422, 422),
+    "registrations.confirm_registration": (404, 404, 404, 404, 404, 404, 404),
     "tenants.create_tenant":      (401, 422, 422, 422, 422, 422, 422),
     "tenants.list_tenants":       (401, 200, 200, 200, 200, 200, 200),
     "tenants.get_tenant":         (401, 404, 200, 200, 200, 200, 200),
@@ -57,6 +73,14 @@ TABLE: dict[str, tuple[int, ...]] = {
     "members.list_members":       (401, 404, 200, 200, 200, 200, 404),
     "members.change_member":      (401, 404, 403, 403, 200, 200, 404),
     "members.remove_member":      (401, 404, 403, 403, 404, 404, 404),
+    "members.add_member":         (401, 404, 403, 403, 409, 409, 404),
+    "members.leave_tenant":       (401, 404, 204, 204, 204, 409, 404),
+    "invitations.invite":         (401, 404, 403, 403, 409, 409, 404),
+    "invitations.list_invitations": (401, 404, 403, 403, 200, 200, 404),
+    "invitations.revoke_invitation": (401, 404, 403, 403, 404, 404, 404),
+    "invitations.resend_invitation": (401, 404, 403, 403, 404, 404, 404),
+    "invitations.preview_invitation": (404, 404, 404, 404, 404, 404, 404),
+    "invitations.accept_invitation": (404, 404, 404, 404, 404, 404, 404),
     "access.list_roles":          (401, 404, 200, 200, 200, 200, 200),
     "audit.list_entries":         (401, 404, 403, 403, 200, 200, 404),
     "documents.upload_document":  (401, 404, 403, 201, 201, 201, 404),
@@ -83,6 +107,7 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
     passwords = {"current_password": "wrong", "new_password": "long enough"}
     refused = {"email": "nobody@example.com", "password": "wrong"}
+    invited = {"email": cast.alice.email, "role": "viewer"}  # she is a member
     return {
         "health": _json("GET", "/health"),
         "identity.log_in": _json("POST", "/api/auth/login", refused),
@@ -96,6 +121,20 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "identity.end_other_sessions": _json("DELETE", "/api/auth/sessions"),
         "identity.change_password": _json("POST", "/api/users/me/password", passwords),
         "identity.rename_me": _json("PATCH", "/api/users/me", {"name": ""}),
+        "identity.verify_email": _json("POST", "/api/auth/verify-email", {"token": "unknown"}),
+        "identity.resend_verification": _json(
+            "POST", "/api/auth/verify-email/resend", {"email": "nobody@example.com"}
+        ),
+        "identity.forgot_password": _json(
+            "POST", "/api/auth/forgot-password", {"email": "nobody@example.com"}
+        ),
+        "identity.reset_password": _json(
+            "POST", "/api/auth/reset-password", {"token": "unknown", "new_password": "long enough"}
+        ),
+        "registrations.register": _json("POST", "/api/tenants/register", {}),
+        "registrations.confirm_registration": _json(
+            "POST", "/api/tenants/register/confirm", {"token": "unknown"}
+        ),
         "tenants.create_tenant": _json("POST", "/api/tenants", {"name": "", "slug": "-"}),
         "tenants.list_tenants": _json("GET", "/api/tenants"),
         "tenants.get_tenant": _json("GET", tenant),
@@ -115,6 +154,18 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
             "PATCH", f"{tenant}/users/{cast.bob.user_id}", {"role": "viewer"}
         ),
         "members.remove_member": _json("DELETE", f"{tenant}/users/{uuid4()}"),
+        "members.add_member": _json("POST", tenant + "/users", invited),
+        "members.leave_tenant": _json("DELETE", tenant + "/users/me"),
+        "invitations.invite": _json("POST", tenant + "/invitations", invited),
+        "invitations.list_invitations": _json("GET", tenant + "/invitations"),
+        "invitations.revoke_invitation": _json("DELETE", f"{tenant}/invitations/{uuid4()}"),
+        "invitations.resend_invitation": _json("POST", f"{tenant}/invitations/{uuid4()}/resend"),
+        "invitations.preview_invitation": _json(
+            "POST", "/api/invitations/preview", {"token": "unknown"}
+        ),
+        "invitations.accept_invitation": _json(
+            "POST", "/api/invitations/accept", {"token": "unknown"}
+        ),
         "access.list_roles": _json("GET", tenant + "/roles"),
         "audit.list_entries": _json("GET", tenant + "/audit"),
         "documents.upload_document": lambda client, headers: client.post(
@@ -130,6 +181,13 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "documents.delete_document": _json("DELETE", one),
         "documents.follow_link": _json("GET", "/api/links/forged"),
     }
+
+
+def _bring_back(app: Flask, cast: Cast) -> None:
+    """Whoever left acme is a member again, in the same role."""
+    with app.app_context(), main_session(tenant_id=cast.acme.id) as session:
+        for role, person in (("viewer", cast.bob), ("user", cast.ursula), ("admin", cast.ada)):
+            members.add_member(session, tenant_id=cast.acme.id, user_id=person.user_id, role=role)
 
 
 def _routes(app: Flask) -> Iterator[str]:
@@ -178,6 +236,7 @@ def test_who_gets_what(route: str, app: Flask, cast: Cast) -> None:
         headers = {} if person is None else person.again().headers
         got.append(request(app.test_client(), headers).status_code)
         cast.petra.post(f"/api/tenants/{cast.acme.id}/resume")  # it may have been suspended
+        _bring_back(app, cast)
         if person is not None:
             person.sign_in()  # the request may have ended the person's other sessions
     assert dict(zip(COLUMNS, got, strict=True)) == dict(zip(COLUMNS, TABLE[route], strict=True))

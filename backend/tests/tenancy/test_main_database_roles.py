@@ -119,6 +119,47 @@ def test_a_user_sees_the_tenants_that_he_or_she_belongs_to(as_app: Connection, c
     assert visible(as_app, "tenant_databases") == 0
 
 
+def test_an_invitation_is_its_tenants_and_its_tokens(
+    as_app: Connection, as_platform: Connection, cast: Cast
+) -> None:
+    """Without the tenant, the hash of the token finds the tenant's id, and nothing else does."""
+    for house, inviter in ((cast.acme, cast.alice), (cast.globex, cast.mallory)):
+        as_platform.execute(
+            """
+            INSERT INTO invitations (id, tenant_id, email, role, invited_by, token_hash,
+                                     expires_at, created_at, updated_at)
+            VALUES (%s, %s, %s, 'user', %s, %s, now(), now(), now())
+            """,
+            (
+                ids.new_id(),
+                house.id,
+                f"{ids.new_id()}@example.com",
+                inviter.user_id,
+                house.id.bytes,
+            ),
+        )
+    assert visible(as_app, "invitations") == 0
+    act_as(as_app, user=cast.mallory.user_id, tenant=cast.globex.id)
+    tenants = as_app.execute("SELECT DISTINCT tenant_id FROM invitations").fetchall()
+    assert tenants == [(cast.globex.id,)]
+    for statement in (
+        "UPDATE invitations SET role = 'owner' WHERE tenant_id = %s",
+        "DELETE FROM invitations WHERE tenant_id = %s",
+    ):
+        assert as_app.execute(statement.encode(), (cast.acme.id,)).rowcount == 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        as_app.execute("UPDATE invitations SET tenant_id = %s", (cast.acme.id,))
+    found = [
+        as_app.execute("SELECT invited_to(%s)", (token_hash,)).fetchone()
+        for token_hash in (cast.acme.id.bytes, b"unknown", None)
+    ]
+    assert found == [(cast.acme.id,), (None,), (None,)]
+    as_platform.execute(
+        "DELETE FROM invitations WHERE token_hash = ANY(%s)",
+        ([cast.acme.id.bytes, cast.globex.id.bytes],),
+    )
+
+
 def test_no_write_reaches_another_tenants_rows(
     as_app: Connection, as_platform: Connection, cast: Cast
 ) -> None:

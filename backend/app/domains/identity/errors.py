@@ -25,3 +25,15 @@ class SessionNotFound(NotFound):
 
 class EmailTaken(Conflict):
     code = "email_taken"
+
+
+class EmailUnverified(Forbidden):
+    """The account's address has to be proven first."""
+
+    code = "email_unverified"
+
+
+class TokenInvalid(NotFound):
+    """The token of a mail was never given out, is used or has expired; nobody can tell which."""
+
+    code = "token_invalid"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.core.auth_log import AuthEvent
 
-Ended = Literal["logged_out", "ended", "password_changed", "replayed"]
+Ended = Literal["logged_out", "ended", "password_changed", "password_reset", "replayed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,26 @@ class PasswordChangeRefused(AuthEvent):
     type: ClassVar[str] = "password.change_refused"
     target: ClassVar[str] = "user_id"
     outcome = "refused"
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordReset(AuthEvent):
+    """By the link of a mail."""
+
+    type: ClassVar[str] = "password.reset"
+    target: ClassVar[str] = "user_id"
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailVerified(AuthEvent):
+    """It is proven that the account's address is its owner's."""
+
+    type: ClassVar[str] = "email.verified"
+    target: ClassVar[str] = "user_id"
 
     user_id: UUID
 

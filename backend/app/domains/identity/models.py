@@ -6,13 +6,16 @@ from uuid import UUID
 from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core import clock
+from app.core import clock, ids
 from app.core.db import MainModel
 from app.core.stamps import Identified, Stamped, active_while
 
 
 class User(Identified, MainModel):
-    """A person. ``email`` is kept in lower case; without ``password_hash`` there is no password."""
+    """A person. ``email`` is kept in lower case; without ``password_hash`` there is no password.
+
+    ``email_verified_at`` is when it was proven that the address is this person's.
+    """
 
     __tablename__ = "users"
 
@@ -21,6 +24,11 @@ class User(Identified, MainModel):
     password_hash: Mapped[str | None] = mapped_column(Text)
     platform_role: Mapped[str | None] = mapped_column(Text)
     active: Mapped[bool] = mapped_column(default=True)
+    email_verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    @property
+    def email_verified(self) -> bool:
+        return self.email_verified_at is not None
 
 
 class UserSession(Identified, MainModel):
@@ -49,6 +57,32 @@ class RefreshToken(Stamped, MainModel):
     )
     used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     active: Mapped[bool] = active_while("used_at IS NULL")
+
+
+class AccountToken(Stamped, MainModel):
+    """What a mail's link proves an account's address with, once; only its SHA-256 is kept."""
+
+    __tablename__ = "account_tokens"
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(Text)
+    email: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("used_at IS NULL")
+
+
+class SentMail(MainModel):
+    """A mail that went out: nobody gets too many about one topic."""
+
+    __tablename__ = "sent_mails"
+    __table_args__ = (Index("ix_sent_mails_address", "address", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.new_id)
+    address: Mapped[str] = mapped_column(Text)
+    topic: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=clock.now)
 
 
 class SigningKeyRow(Stamped, MainModel):

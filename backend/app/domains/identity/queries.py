@@ -1,13 +1,21 @@
 """Reads of people, sessions and keys."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, text
 
+from app.core import clock
 from app.core.db import MainSession
-from app.domains.identity.models import RefreshToken, SigningKeyRow, User, UserSession
+from app.domains.identity.models import (
+    AccountToken,
+    RefreshToken,
+    SentMail,
+    SigningKeyRow,
+    User,
+    UserSession,
+)
 
 
 def user_by_email(session: MainSession, email: str) -> User | None:
@@ -20,7 +28,7 @@ def user(session: MainSession, user_id: UUID) -> User | None:
 
 def user_for_change(session: MainSession, user_id: UUID) -> User | None:
     """The row as it is now, locked: a session and a change of its password wait for each other."""
-    return session.get(User, user_id, with_for_update={"key_share": True})
+    return session.get(User, user_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def users(session: MainSession, user_ids: Collection[UUID]) -> Sequence[User]:
@@ -53,6 +61,20 @@ def expired_sessions(before: datetime) -> Select[UUID]:
 
 def refresh_token(session: MainSession, token_hash: bytes) -> RefreshToken | None:
     return session.get(RefreshToken, token_hash)
+
+
+def account_token(session: MainSession, token_hash: bytes) -> AccountToken | None:
+    return session.get(AccountToken, token_hash)
+
+
+def count_mails(session: MainSession, address: str, *, topic: str, within: timedelta) -> int:
+    """How many went to the address lately, about topics that begin so."""
+    statement = (
+        select(func.count())
+        .where(SentMail.address == address, SentMail.topic.startswith(topic, autoescape=True))
+        .where(SentMail.created_at > clock.now() - within)
+    )
+    return session.scalar(statement) or 0
 
 
 def signing_keys(session: MainSession) -> Sequence[SigningKeyRow]:

@@ -6,22 +6,18 @@ from uuid import UUID
 
 from flask import Blueprint, Response, after_this_request, current_app, request
 
-from app.core import tokens
+from app.core import throttle, tokens
 from app.core.caller import Caller
 from app.core.db import MainSession
 from app.core.http import PUBLIC, SIGNED_IN, OpenPlane, endpoint
 from app.core.throttle import Attempt
 from app.domains.identity import policy, schemas
 from app.domains.identity.models import User, UserSession
-from app.domains.identity.service import login, sessions, users
+from app.domains.identity.service import login, recovery, sessions, users
 from app.domains.identity.service.passwords import Passwords
-from app.settings import Settings
+from app.settings import current_settings
 
 blueprint: Final = Blueprint("identity", __name__)
-
-
-def _settings() -> Settings:
-    return cast("Settings", current_app.extensions["settings"])
 
 
 def _passwords() -> Passwords:
@@ -42,7 +38,7 @@ def log_in(open_session: OpenPlane, attempt: Attempt, body: dict[str, str]) -> d
     opened = login.log_in(
         _main(open_session),
         _passwords(),
-        _settings(),
+        current_settings(),
         **body,
         account=attempt.account,
         address=request.remote_addr,
@@ -63,7 +59,7 @@ def log_in(open_session: OpenPlane, attempt: Attempt, body: dict[str, str]) -> d
 def refresh(open_session: OpenPlane, body: dict[str, str]) -> dict[str, object]:
     """Exchange a refresh token for a new pair of tokens; each is used once."""
     with _main(open_session)() as session:
-        opened = sessions.refresh(session, _settings(), token=body["refresh_token"])
+        opened = sessions.refresh(session, current_settings(), token=body["refresh_token"])
     return _tokens(opened)
 
 
@@ -149,6 +145,62 @@ def me(session: MainSession, caller: Caller) -> User:
     return users.get_user(session, caller.user_id)
 
 
+@blueprint.post("/api/auth/verify-email")
+@endpoint(
+    allow=PUBLIC, transaction="main", body=schemas.AddressToken, status=204, errors=(404, 422)
+)
+def verify_email(session: MainSession, body: dict[str, str]) -> None:
+    """Show with a mail's token that the account's address is one's own."""
+    recovery.verify_email(session, **body)
+
+
+@blueprint.post("/api/auth/verify-email/resend")
+@endpoint(
+    allow=PUBLIC,
+    transaction="main",
+    body=schemas.Address,
+    throttle=throttle.sends_mail("verify-email"),
+    returns=schemas.Accepted,
+    status=202,
+    errors=(422,),
+)
+def resend_verification(session: MainSession, body: dict[str, str]) -> dict[str, str]:
+    """Ask for the verifying mail once more; the answer says nothing of the address."""
+    recovery.ask_for_verification(session, **body)
+    return {"detail": "If an account with this address waits for its verification, a mail follows."}
+
+
+@blueprint.post("/api/auth/forgot-password")
+@endpoint(
+    allow=PUBLIC,
+    transaction="main",
+    body=schemas.Address,
+    throttle=throttle.sends_mail("forgot-password"),
+    returns=schemas.Accepted,
+    status=202,
+    errors=(422,),
+)
+def forgot_password(session: MainSession, body: dict[str, str]) -> dict[str, str]:
+    """Ask for a mail that gives a new password; the answer says nothing of the address."""
+    recovery.ask_for_reset(session, **body)
+    return {"detail": "If there is an account with this address, a mail follows."}
+
+
+@blueprint.post("/api/auth/reset-password")
+@endpoint(
+    allow=PUBLIC,
+    transaction="main",
+    body=schemas.ResetPassword,
+    throttle=throttle.hashes_password("reset-password"),
+    status=204,
+    errors=(404, 422),
+)
+def reset_password(session: MainSession, attempt: Attempt, body: dict[str, str]) -> None:
+    """Choose a new password with a mail's token; all of the account's sessions end."""
+    recovery.reset_password(session, _passwords(), **body)
+    attempt.succeeded()
+
+
 @blueprint.get("/.well-known/jwks.json")
 @endpoint(allow=PUBLIC, transaction=None, returns=schemas.KeySet)
 def key_set() -> dict[str, Any]:
@@ -156,7 +208,9 @@ def key_set() -> dict[str, Any]:
 
     @after_this_request
     def cacheable(response: Response) -> Response:
-        response.headers["Cache-Control"] = f"public, max-age={_settings().key_set_max_age_seconds}"
+        response.headers["Cache-Control"] = (
+            f"public, max-age={current_settings().key_set_max_age_seconds}"
+        )
         return response
 
     return {
@@ -177,5 +231,5 @@ def _tokens(opened: sessions.Opened) -> dict[str, object]:
         "access_token": tokens.issue(user_id=opened.user_id, session_id=opened.session_id),
         "refresh_token": opened.refresh_token,
         "token_type": "Bearer",
-        "expires_in": _settings().access_token_seconds,
+        "expires_in": current_settings().access_token_seconds,
     }

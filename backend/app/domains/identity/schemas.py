@@ -4,6 +4,8 @@ from marshmallow import Schema, fields, validate
 
 # Bounded so that nobody can make argon2 read a book.
 _PASSWORD = validate.Length(min=1, max=256)
+# NIST SP 800-63B, section 5.1.1.2: length counts, composition does not.
+_NEW_PASSWORD = validate.Length(min=8, max=256)
 
 
 class LogIn(Schema):
@@ -52,12 +54,28 @@ class EndedSessions(Schema):
 
 
 class ChangePassword(Schema):
-    """NIST SP 800-63B, section 5.1.1.2: length counts, composition does not."""
-
     current_password = fields.String(required=True, load_only=True, validate=_PASSWORD)
-    new_password = fields.String(
-        required=True, load_only=True, validate=validate.Length(min=8, max=256)
-    )
+    new_password = fields.String(required=True, load_only=True, validate=_NEW_PASSWORD)
+
+
+class Address(Schema):
+    email = fields.Email(required=True, validate=validate.Length(max=254))
+
+
+class AddressToken(Schema):
+    """``token`` is what a mail's link carries behind #token=."""
+
+    token = fields.String(required=True, load_only=True, validate=validate.Length(min=1, max=256))
+
+
+class ResetPassword(AddressToken):
+    new_password = fields.String(required=True, load_only=True, validate=_NEW_PASSWORD)
+
+
+class Accepted(Schema):
+    """The same for everybody who asks."""
+
+    detail = fields.String(required=True)
 
 
 class Rename(Schema):
@@ -67,6 +85,7 @@ class Rename(Schema):
 class Me(Schema):
     id = fields.UUID(required=True)
     email = fields.Email(required=True)
+    email_verified = fields.Boolean(required=True)
     name = fields.String(required=True)
     active = fields.Boolean(required=True)
     created_at = fields.AwareDateTime(required=True)

@@ -3,7 +3,9 @@
 from app.core.errors import (
     Conflict,
     Forbidden,
+    Gone,
     NotFound,
+    Unauthenticated,
     Unavailable,
     Unprocessable,
 )
@@ -74,3 +76,47 @@ class DomainNotProven(Conflict):
     """The challenge is not in the domain's DNS."""
 
     code = "domain_not_proven"
+
+
+class RegistrationDisabled(Forbidden):
+    """REGISTRATION_ENABLED is off: somebody who has an account makes the tenants."""
+
+    code = "registration_disabled"
+
+
+class RegistrationInvalid(NotFound):
+    """No registration waits for this token, or its time is over."""
+
+    code = "token_invalid"
+
+
+class AlreadyMember(Conflict):
+    code = "already_member"
+
+
+class InvitationNotFound(NotFound):
+    code = "invitation_not_found"
+
+
+class InvitationOver(Gone):
+    """It was accepted, revoked or has expired, or whoever sent it may not invite any more."""
+
+    code = "invitation_over"
+
+
+class TenantNotOpen(Conflict):
+    """The tenant that one is invited to takes nobody in at the moment, or is no more."""
+
+    code = "tenant_not_open"
+
+
+class SignInToAccept(Unauthenticated):
+    """The invited address has an account, whose owner has to accept."""
+
+    code = "sign_in_to_accept"
+
+
+class InvitedAnother(Forbidden):
+    """The invitation is for another address than that of the person who is signed in."""
+
+    code = "invitation_for_another"

@@ -125,3 +125,52 @@ class DomainVerified(_OfDomain):
 @dataclass(frozen=True, kw_only=True)
 class DomainRemoved(_OfDomain):
     type: ClassVar[str] = "domain.removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationConfirmed(_OfTenant):
+    """A stranger's address is proven; the tenant follows."""
+
+    type: ClassVar[str] = "registration.confirmed"
+
+    owner_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberLeft(_OfMember):
+    """At his or her own wish."""
+
+    type: ClassVar[str] = "member.left"
+
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfInvitation(Event):
+    target: ClassVar[str] = "invitation_id"
+
+    invitation_id: UUID
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberInvited(_OfInvitation):
+    """Also when an open invitation is changed or sent once more."""
+
+    type: ClassVar[str] = "invitation.sent"
+
+    email: str
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvitationRevoked(_OfInvitation):
+    type: ClassVar[str] = "invitation.revoked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvitationAccepted(_OfInvitation):
+    type: ClassVar[str] = "invitation.accepted"
+
+    user_id: UUID
+    role: str

@@ -5,8 +5,18 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import (
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    case,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.core.db import MainModel
 from app.core.stamps import Identified, Stamped, active_while
@@ -66,6 +76,63 @@ class UserTenantAssociation(Stamped, MainModel):
     )
     role: Mapped[str] = mapped_column(Text)
     active: Mapped[bool] = mapped_column(default=True)
+
+
+class Registration(Identified, MainModel):
+    """A tenant and an owner who are not there yet; its id is going to be the tenant's.
+
+    ``token_hash`` is that of the mail's token, ``password_hash`` moves to the account.
+    """
+
+    __tablename__ = "registrations"
+
+    email: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    tenant_name: Mapped[str] = mapped_column(Text)
+    slug: Mapped[str] = mapped_column(Text)
+    token_hash: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("password_hash IS NOT NULL")
+
+
+class Invitation(Identified, MainModel):
+    """Somebody, known by an address only, is asked to join a tenant.
+
+    It is open while ``active``; a pair of tenant and address has one of these. ``invited_by``
+    answers for it; ``sent_at`` is when its last mail went out, whose token is the one that counts.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        Index("ix_invitations_tenant_id", "tenant_id", "id"),
+        Index(
+            "uq_invitations_open",
+            "tenant_id",
+            "email",
+            unique=True,
+            postgresql_where=text("accepted_at IS NULL AND revoked_at IS NULL"),
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text)
+    invited_by: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    token_hash: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("accepted_at IS NULL AND revoked_at IS NULL")
+    state: Mapped[str] = column_property(
+        case(
+            (accepted_at.is_not(None), "accepted"),
+            (revoked_at.is_not(None), "revoked"),
+            (expires_at <= func.now(), "expired"),
+            else_="pending",
+        )
+    )
 
 
 class TenantDatabase(Stamped, MainModel):

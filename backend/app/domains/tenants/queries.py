@@ -11,6 +11,8 @@ from sqlalchemy import Select, and_, delete, func, or_, select, text
 from app.core import clock
 from app.core.db import MainSession
 from app.domains.tenants.models import (
+    Invitation,
+    Registration,
     Role,
     Tenant,
     TenantDatabase,
@@ -24,6 +26,9 @@ from app.tenancy.names import lock_key
 _LOCK_COUNT: Final = text("SELECT pg_advisory_xact_lock(:key)")
 # A SECURITY DEFINER function: it counts what row level security hides.
 _COUNT_TENANTS: Final = text("SELECT count_tenants()")
+
+# A narrow SECURITY DEFINER function: whoever holds an invitation's token learns its tenant.
+_INVITED_TO = text("SELECT invited_to(:token_hash)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ def ledger(session: MainSession) -> Sequence[LedgerEntry]:
 
 def forget(session: MainSession, tenant_id: UUID) -> None:
     """Deletes the tenant's rows, all but the one that says that it was there."""
-    for model in (TenantDatabase, TenantDomain, UserTenantAssociation):
+    for model in (TenantDatabase, TenantDomain, UserTenantAssociation, Invitation):
         session.execute(delete(model).where(model.tenant_id == tenant_id))
 
 
@@ -228,3 +233,56 @@ def domain_for_change(
         .where(TenantDomain.id == domain_id, TenantDomain.tenant_id == tenant_id)
         .with_for_update()
     )
+
+
+def registration(session: MainSession, registration_id: UUID) -> Registration | None:
+    return session.get(Registration, registration_id)
+
+
+def registration_by_token(session: MainSession, token_hash: bytes) -> Registration | None:
+    """The one whose time is not over, locked until the transaction ends."""
+    return session.scalar(
+        select(Registration)
+        .where(Registration.token_hash == token_hash, Registration.expires_at > clock.now())
+        .with_for_update()
+    )
+
+
+def invitations(
+    session: MainSession, *, tenant_id: UUID, state: str | None, after: UUID | None, limit: int
+) -> Sequence[Invitation]:
+    """The tenant's, newest first, at most ``limit``, after the id given."""
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == tenant_id)
+        .order_by(Invitation.id.desc())
+        .limit(limit)
+    )
+    if state is not None:
+        statement = statement.where(Invitation.state == state)
+    if after is not None:
+        statement = statement.where(Invitation.id < after)
+    return session.scalars(statement).all()
+
+
+def invitation(session: MainSession, invitation_id: UUID) -> Invitation | None:
+    return session.get(Invitation, invitation_id)
+
+
+def open_invitation(session: MainSession, *, tenant_id: UUID, email: str) -> Invitation | None:
+    """The one that is neither accepted nor revoked; it may have expired."""
+    return session.scalar(
+        select(Invitation).where(
+            Invitation.tenant_id == tenant_id, Invitation.email == email, Invitation.active
+        )
+    )
+
+
+def invited_to(session: MainSession, token_hash: bytes) -> UUID | None:
+    """The tenant that a token invites to, whatever became of the invitation."""
+    tenant_id: UUID | None = session.scalar(_INVITED_TO, {"token_hash": token_hash})
+    return tenant_id
+
+
+def invitation_by_token(session: MainSession, token_hash: bytes) -> Invitation | None:
+    return session.scalar(select(Invitation).where(Invitation.token_hash == token_hash))

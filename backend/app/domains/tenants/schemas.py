@@ -5,16 +5,21 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from app.core.pages import PageQuery
 from app.domains.tenants.models import Role, TenantState
 
+_ROLE = validate.OneOf([role.value for role in Role])
+_NAME = validate.Length(min=1, max=200)
+_EMAIL = validate.Length(max=254)
+# NIST SP 800-63B, section 5.1.1.2: length counts, composition does not.
+_NEW_PASSWORD = validate.Length(min=8, max=256)
+_TOKEN = validate.Length(min=1, max=256)
+_SLUG = validate.Regexp(
+    r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z",
+    error="Use 1 to 63 of a-z, 0-9 and -, not at the ends (a DNS label, RFC 1035).",
+)
+
 
 class NewTenant(Schema):
-    name = fields.String(required=True, validate=validate.Length(min=1, max=200))
-    slug = fields.String(
-        required=True,
-        validate=validate.Regexp(
-            r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z",
-            error="Use 1 to 63 of a-z, 0-9 and -, not at the ends (a DNS label, RFC 1035).",
-        ),
-    )
+    name = fields.String(required=True, validate=_NAME)
+    slug = fields.String(required=True, validate=_SLUG)
 
 
 class Tenant(Schema):
@@ -50,7 +55,9 @@ class SuspendTenant(Schema):
 
 
 class TenantQuery(PageQuery):
-    state = fields.String(load_default=None, validate=validate.OneOf(list(TenantState)))
+    state = fields.String(
+        load_default=None, validate=validate.OneOf([state.value for state in TenantState])
+    )
 
 
 class Member(Schema):
@@ -73,7 +80,7 @@ class MemberPage(Schema):
 class ChangeMember(Schema):
     """At least one of the two."""
 
-    role = fields.String(validate=validate.OneOf(list(Role)))
+    role = fields.String(validate=_ROLE)
     active = fields.Boolean(truthy={True}, falsy={False})
 
     @validates_schema
@@ -83,7 +90,7 @@ class ChangeMember(Schema):
 
 
 class RenameTenant(Schema):
-    name = fields.String(required=True, validate=validate.Length(min=1, max=200))
+    name = fields.String(required=True, validate=_NAME)
 
 
 class TenantPage(Schema):
@@ -110,3 +117,90 @@ class Domain(Schema):
 
 class DomainList(Schema):
     items = fields.List(fields.Nested(Domain), required=True)
+
+
+class NewOwner(Schema):
+    name = fields.String(required=True, validate=_NAME)
+    email = fields.Email(required=True, validate=_EMAIL)
+    password = fields.String(required=True, load_only=True, validate=_NEW_PASSWORD)
+
+
+class Register(Schema):
+    tenant = fields.Nested(NewTenant, required=True)
+    owner = fields.Nested(NewOwner, required=True)
+
+
+class Registered(Schema):
+    """The same for everybody who asks."""
+
+    detail = fields.String(required=True)
+
+
+class ConfirmRegistration(Schema):
+    """``slug`` replaces the one first asked for, should another tenant have taken it."""
+
+    token = fields.String(required=True, load_only=True, validate=_TOKEN)
+    slug = fields.String(load_default=None, validate=_SLUG)
+
+
+class NewInvitation(Schema):
+    email = fields.Email(required=True, validate=_EMAIL)
+    role = fields.String(required=True, validate=_ROLE)
+
+
+class Invitation(Schema):
+    """``state`` is pending, accepted, revoked or expired; ``sent_at`` when its last mail left."""
+
+    id = fields.UUID(required=True)
+    email = fields.String(required=True)
+    role = fields.String(required=True)
+    state = fields.String(required=True)
+    active = fields.Boolean(required=True)
+    invited_by = fields.UUID(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
+    sent_at = fields.AwareDateTime(required=True, allow_none=True)
+    expires_at = fields.AwareDateTime(required=True)
+
+
+class InvitationQuery(PageQuery):
+    state = fields.String(
+        load_default=None, validate=validate.OneOf(["pending", "accepted", "revoked", "expired"])
+    )
+
+
+class InvitationPage(Schema):
+    items = fields.List(fields.Nested(Invitation), required=True)
+    next_cursor = fields.String(allow_none=True, required=True)
+
+
+class InvitationToken(Schema):
+    """What the mail's link carries behind #token=."""
+
+    token = fields.String(required=True, load_only=True, validate=_TOKEN)
+
+
+class InvitationPreview(Schema):
+    """For the holder of the token; ``email`` is the address that it went to."""
+
+    tenant = fields.String(required=True)
+    inviter = fields.String(required=True)
+    email = fields.String(required=True)
+    role = fields.String(required=True)
+    expires_at = fields.AwareDateTime(required=True)
+    account_exists = fields.Boolean(required=True)
+
+
+class AcceptInvitation(InvitationToken):
+    """``name`` and ``password`` are for somebody without an account."""
+
+    name = fields.String(load_default=None, validate=_NAME)
+    password = fields.String(load_default=None, load_only=True, validate=_NEW_PASSWORD)
+
+
+class InvitationAccepted(Schema):
+    """Sign in now; ``role`` is the one that a member had already, where there was one."""
+
+    tenant_id = fields.UUID(required=True)
+    tenant = fields.String(required=True)
+    role = fields.String(required=True)

@@ -147,7 +147,15 @@ def test_a_malformed_login_names_the_field(app: Flask, body: object, field: str)
 def test_me(cast: Cast) -> None:
     answer = cast.alice.get("/api/users/me")
     me = answer.get_json()
-    assert set(me) == {"id", "email", "name", "active", "created_at", "updated_at"}
+    assert set(me) == {
+        "id",
+        "email",
+        "email_verified",
+        "name",
+        "active",
+        "created_at",
+        "updated_at",
+    }
     assert (me["id"], me["email"]) == (str(cast.alice.user_id), cast.alice.email)
 
 

@@ -5,7 +5,6 @@ it with a key of ours, so that the loser of two parallel uses can be given the s
 nothing that opens a session is stored.
 """
 
-import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -64,7 +63,7 @@ def open_session(
     session.add(opened)
     session.flush()  # the token's row refers to this one
     token = ids.new_token()
-    session.add(RefreshToken(token_hash=_hash(token), session_id=opened.id))
+    session.add(RefreshToken(token_hash=ids.token_hash(token), session_id=opened.id))
     events.record(
         session, SessionCreated(session_id=opened.id, user_id=user.id, method=opened.method)
     )
@@ -80,7 +79,7 @@ def refresh(session: MainSession, settings: Settings, *, token: str) -> Opened:
     Raises:
         RefreshRefused: unknown, expired, revoked, or replayed.
     """
-    token_hash, now = _hash(token), clock.now()
+    token_hash, now = ids.token_hash(token), clock.now()
     session_id = session.scalar(
         update(RefreshToken)
         .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
@@ -91,7 +90,7 @@ def refresh(session: MainSession, settings: Settings, *, token: str) -> Opened:
     if session_id is None:
         session_id = _repeated(session, settings, token_hash)
     else:
-        session.add(RefreshToken(token_hash=_hash(successor), session_id=session_id))
+        session.add(RefreshToken(token_hash=ids.token_hash(successor), session_id=session_id))
     live = queries.live_session(session, session_id)
     if live is None:
         auth_log.write(RefreshRejected(session_id=session_id, reason="session_ended"))
@@ -169,6 +168,10 @@ def end_other_sessions(
     )
 
 
+def end_all_sessions(session: MainSession, *, user_id: UUID, reason: Ended) -> None:
+    _revoke(session, reason, UserSession.user_id == user_id, UserSession.expires_at > clock.now())
+
+
 def purge_sessions(session: MainSession, *, limit: int) -> int:
     """Deletes sessions that expired a day ago, with their refresh tokens; how many of them.
 
@@ -191,10 +194,6 @@ def _revoke(session: Session, reason: Ended, *which: ColumnElement[bool]) -> int
             session, SessionRevoked(session_id=session_id, user_id=user_id, reason=reason)
         )
     return len(ended)
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _successor(settings: Settings, token: str) -> str:

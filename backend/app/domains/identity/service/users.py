@@ -5,14 +5,14 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from app.core import events
+from app.core import clock, events
 from app.core.db import MainSession, record_despite
 from app.core.errors import NotFound
 from app.domains.identity import queries
-from app.domains.identity.errors import EmailTaken, WrongPassword
+from app.domains.identity.errors import EmailTaken, EmailUnverified, WrongPassword
 from app.domains.identity.events import PasswordChanged, PasswordChangeRefused
 from app.domains.identity.models import User
-from app.domains.identity.service import sessions
+from app.domains.identity.service import proofs, sessions
 from app.domains.identity.service.login import OpenSession
 from app.domains.identity.service.passwords import Passwords
 
@@ -25,17 +25,29 @@ def create_user(
     name: str,
     password: str,
     platform_role: str | None = None,
+    verified: bool = False,
 ) -> User:
-    """A new account.
+    """A new account; ``verified`` where the address is known to be this person's.
 
     Raises:
         EmailTaken: somebody has this address.
     """
+    user = add_user(
+        session, email=email, name=name, password_hash=passwords.hash(password), verified=verified
+    )
+    user.platform_role = platform_role
+    return user
+
+
+def add_user(
+    session: MainSession, *, email: str, name: str, password_hash: str, verified: bool
+) -> User:
+    """`create_user` for a password that was hashed before."""
     user = User(
         email=email.lower(),
         name=name,
-        password_hash=passwords.hash(password),
-        platform_role=platform_role,
+        password_hash=password_hash,
+        email_verified_at=clock.now() if verified else None,
     )
     try:
         with session.begin_nested():
@@ -82,6 +94,7 @@ def change_password(
         sessions.end_other_sessions(
             session, user_id=user_id, session_id=session_id, reason="password_changed"
         )
+        proofs.void(session, user_id=user_id, purpose=proofs.Purpose.RESET_PASSWORD)
 
 
 def find_by_email(session: MainSession, email: str) -> User | None:
@@ -91,6 +104,16 @@ def find_by_email(session: MainSession, email: str) -> User | None:
 def get_users(session: MainSession, user_ids: Collection[UUID]) -> dict[UUID, User]:
     """Those of the users that exist, by their ids."""
     return {user.id: user for user in queries.users(session, user_ids)}
+
+
+def require_verified(session: MainSession, user_id: UUID) -> None:
+    """Refuses whoever has not shown that the account's address is his or hers.
+
+    Raises:
+        EmailUnverified: with that.
+    """
+    if not get_user(session, user_id).email_verified:
+        raise EmailUnverified("Verify your e-mail address first: ask for a new link.")
 
 
 def get_user(session: MainSession, user_id: UUID) -> User:

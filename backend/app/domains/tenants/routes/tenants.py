@@ -31,7 +31,7 @@ blueprint: Final = Blueprint("tenants", __name__, url_prefix="/api/tenants")
     returns=schemas.Tenant,
     status=201,
     may_answer_later=True,
-    errors=(401, 409, 422, 503),
+    errors=(401, 403, 409, 422, 503),
 )
 def create_tenant(caller: Caller, body: dict[str, str]) -> Response:
     """Create a tenant with a database of its own; the caller becomes its owner.
@@ -40,7 +40,11 @@ def create_tenant(caller: Caller, body: dict[str, str]) -> Response:
     """
     manager, settings = current_manager(), current_settings()
     tenant_id = lifecycle.register(
-        manager, **body, owner_id=caller.user_id, limit=settings.max_tenants
+        manager,
+        name=body["name"],
+        slug=body["slug"],
+        owner_id=caller.user_id,
+        limit=settings.max_tenants,
     )
     with suppress(ProvisioningFailed, WrongState):  # the state tells it, and a job goes on
         finished_within(

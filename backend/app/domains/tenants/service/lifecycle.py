@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from app.core import clock, events, ids
 from app.core.db import MainSession, main_session
 from app.core.errors import AppError
+from app.domains.identity.service import users
 from app.domains.tenants import queries
 from app.domains.tenants.errors import (
     ProvisioningFailed,
@@ -48,7 +49,7 @@ def create_tenant(
     """A new tenant with its database; the owner is its first member.
 
     Raises:
-        SlugTaken, TenantLimitReached: as `register`.
+        EmailUnverified, SlugTaken, TenantLimitReached: as `register`.
         ProvisioningFailed: the tenant is registered as failed and can be retried.
     """
     tenant_id = register(manager, name=name, slug=slug, owner_id=owner_id, limit=limit)
@@ -63,19 +64,22 @@ def register(
     slug: str,
     owner_id: UUID,
     limit: int | None = None,
+    tenant_id: UUID | None = None,
 ) -> UUID:
     """Writes the tenant, its owner and its ledger row, before anything exists on a server.
 
     From its commit on the tenant is made to the end, by whom it may be.
 
     Raises:
+        EmailUnverified: nobody knows yet whether the owner's address is his or hers.
         SlugTaken: another tenant has the slug.
         TenantLimitReached: there are ``limit`` tenants.
     """
-    tenant_id = ids.new_id()
+    tenant_id = tenant_id or ids.new_id()
     location = manager.new_location(tenant_id, slug)
     try:
         with main_session(user_id=owner_id, tenant_id=tenant_id) as session:
+            users.require_verified(session, owner_id)
             require_room(session, limit)
             session.add(Tenant(id=tenant_id, slug=slug, name=name))
             session.flush()  # the others refer to it

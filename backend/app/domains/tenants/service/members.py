@@ -16,6 +16,7 @@ from app.domains.tenants import queries
 from app.domains.tenants.errors import LastOwner, MemberNotFound, OwnersOnly
 from app.domains.tenants.events import (
     MemberDeactivated,
+    MemberLeft,
     MemberReactivated,
     MemberRemoved,
     RoleChanged,
@@ -48,10 +49,12 @@ def list_members(
     return page_of(members, limit=limit, cursors=cursors, id_of=lambda member: member.user_id)
 
 
-def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: str) -> None:
-    """Makes the user a member; a member keeps the role that he or she has."""
-    if queries.association(session, user_id=user_id, tenant_id=tenant_id) is None:
-        session.add(UserTenantAssociation(user_id=user_id, tenant_id=tenant_id, role=role))
+def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: str) -> str:
+    """Makes the user a member; one who is, keeps the role that he or she has. It is returned."""
+    if (row := queries.association(session, user_id=user_id, tenant_id=tenant_id)) is not None:
+        return row.role
+    session.add(UserTenantAssociation(user_id=user_id, tenant_id=tenant_id, role=role))
+    return role
 
 
 def change_member(
@@ -118,6 +121,19 @@ def _member(row: UserTenantAssociation, email: str, name: str) -> Member:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def leave(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> None:
+    """Takes a member out at his or her own wish.
+
+    Raises:
+        MemberNotFound: no member.
+        LastOwner: nobody else owns the tenant.
+    """
+    row = _for_change(session, tenant_id=tenant_id, user_id=user_id)
+    _require_another_owner(session, row)
+    session.delete(row)
+    events.record(session, MemberLeft(user_id=user_id, tenant_id=tenant_id, role=row.role))
 
 
 def _for_change(session: MainSession, *, tenant_id: UUID, user_id: UUID) -> UserTenantAssociation:
