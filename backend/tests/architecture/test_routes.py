@@ -133,7 +133,9 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         ),
         "registrations.register": _json("POST", "/api/tenants/register", {}),
         "registrations.confirm_registration": _json(
-            "POST", "/api/tenants/register/confirm", {"token": "unknown"}
+            "POST",
+            "/api/tenants/register/confirm",
+            {"token": "unknown", "password": "long enough"},
         ),
         "tenants.create_tenant": _json("POST", "/api/tenants", {"name": "", "slug": "-"}),
         "tenants.list_tenants": _json("GET", "/api/tenants"),

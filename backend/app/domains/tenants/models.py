@@ -81,19 +81,19 @@ class UserTenantAssociation(Stamped, MainModel):
 class Registration(Identified, MainModel):
     """A tenant and an owner who are not there yet; its id is going to be the tenant's.
 
-    ``token_hash`` is that of the mail's token, ``password_hash`` moves to the account.
+    It is active until it is confirmed. ``token_hash`` is that of the mail's token.
     """
 
     __tablename__ = "registrations"
 
     email: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
-    password_hash: Mapped[str | None] = mapped_column(Text)
     tenant_name: Mapped[str] = mapped_column(Text)
     slug: Mapped[str] = mapped_column(Text)
     token_hash: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    active: Mapped[bool] = active_while("password_hash IS NOT NULL")
+    confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("confirmed_at IS NULL")
 
 
 class Invitation(Identified, MainModel):

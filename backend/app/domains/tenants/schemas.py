@@ -122,7 +122,6 @@ class DomainList(Schema):
 class NewOwner(Schema):
     name = fields.String(required=True, validate=_NAME)
     email = fields.Email(required=True, validate=_EMAIL)
-    password = fields.String(required=True, load_only=True, validate=_NEW_PASSWORD)
 
 
 class Register(Schema):
@@ -140,6 +139,7 @@ class ConfirmRegistration(Schema):
     """``slug`` replaces the one first asked for, should another tenant have taken it."""
 
     token = fields.String(required=True, load_only=True, validate=_TOKEN)
+    password = fields.String(required=True, load_only=True, validate=_NEW_PASSWORD)
     slug = fields.String(load_default=None, validate=_SLUG)
 
 

@@ -29,8 +29,7 @@ blueprint: Final = Blueprint("registrations", __name__, url_prefix="/api/tenants
 )
 def register(session: MainSession, body: dict[str, dict[str, str]]) -> dict[str, str]:
     """Ask for an account and a tenant; both are made once the address is proven."""
-    passwords = cast("Passwords", current_app.extensions["passwords"])
-    registrations.ask(session, passwords, current_settings(), **body)
+    registrations.ask(session, current_settings(), **body)
     return {"detail": "Check your mail: the link in it makes your account and your tenant."}
 
 
@@ -39,9 +38,11 @@ def register(session: MainSession, body: dict[str, dict[str, str]]) -> dict[str,
     allow=PUBLIC,
     transaction=None,
     body=schemas.ConfirmRegistration,
+    throttle=throttle.hashes_password("confirm-registration"),
     returns=schemas.Tenant,
     errors=(403, 404, 409, 422, 503),
 )
 def confirm_registration(body: dict[str, Any]) -> Membership:
     """Make the account, the tenant and its database by a mail's token; then sign in."""
-    return registrations.confirm(current_manager(), current_settings(), **body)
+    passwords = cast("Passwords", current_app.extensions["passwords"])
+    return registrations.confirm(current_manager(), passwords, current_settings(), **body)

@@ -1,7 +1,9 @@
 """Registering: a stranger asks for an account and a tenant, and gets both with a proven address.
 
 Nothing but a row is made before that, whoever asks: no account, no slug taken, no database. Asking
-makes the same work for every address; the job finds out which mail has to go there.
+makes the same work for every address; the job finds out which mail has to go there. Whoever follows
+the link chooses the password: nobody can register another person's address and wait for that person
+to confirm a password that both know.
 """
 
 from contextlib import suppress
@@ -34,7 +36,6 @@ from app.tenancy.manager import TenantDatabaseManager
 
 def ask(
     session: MainSession,
-    passwords: Passwords,
     settings: Settings,
     *,
     tenant: dict[str, str],
@@ -50,7 +51,6 @@ def ask(
         id=ids.new_id(),
         email=owner["email"].lower(),
         name=owner["name"],
-        password_hash=passwords.hash(owner["password"]),
         tenant_name=tenant["name"],
         slug=tenant["slug"],
         expires_at=clock.now() + timedelta(seconds=settings.registration_seconds),
@@ -64,7 +64,7 @@ def send_mail(
 ) -> None:
     """Sends the link that confirms it; an address with an account is told that it has one."""
     registration = queries.registration(session, registration_id)
-    if registration is None or registration.password_hash is None:
+    if registration is None or not registration.active:
         return
     address = registration.email
     if not mails.admit(session, address=address, topic="registration"):
@@ -86,12 +86,19 @@ def send_mail(
 
 
 def confirm(
-    manager: TenantDatabaseManager, settings: Settings, *, token: str, slug: str | None
+    manager: TenantDatabaseManager,
+    passwords: Passwords,
+    settings: Settings,
+    *,
+    token: str,
+    password: str,
+    slug: str | None,
 ) -> Membership:
     """Makes the account, the tenant and its database, whatever part of them exists.
 
     It can be repeated until the registration's time is over: after a failure it goes on, after
-    success it answers the same. ``slug`` is for one whose first choice was taken meanwhile.
+    success it answers the same, and the first password stays. ``slug`` is for one whose first
+    choice was taken meanwhile.
 
     Raises:
         RegistrationDisabled: this installation lets nobody register any more.
@@ -100,11 +107,12 @@ def confirm(
         ProvisioningFailed: the tenant is registered as failed.
     """
     _require_enabled(settings)
+    password_hash = passwords.hash(password)
     with main_session() as session:
         registration = queries.registration_by_token(session, ids.token_hash(token))
         if registration is None:
             raise RegistrationInvalid("This link is not valid or has expired; register again.")
-        owner_id = _ensure_owner(session, registration)
+        owner_id = _ensure_owner(session, registration, password_hash)
     _ensure_registered(
         manager,
         registration,
@@ -126,22 +134,22 @@ def _require_enabled(settings: Settings) -> None:
         raise RegistrationDisabled("Ask whoever runs this installation for an account.")
 
 
-def _ensure_owner(session: MainSession, registration: Registration) -> UUID:
+def _ensure_owner(session: MainSession, registration: Registration, password_hash: str) -> UUID:
     """The account of the address, which is proven by now."""
     user = users.find_by_email(session, registration.email)
-    if user is None and registration.password_hash is not None:
+    if user is None and registration.active:
         user = users.add_user(
             session,
             email=registration.email,
             name=registration.name,
-            password_hash=registration.password_hash,
+            password_hash=password_hash,
             verified=True,
         )
     if user is None or not user.active:
         raise RegistrationInvalid("There is no such account any more.")
-    if registration.password_hash is not None:
+    if registration.active:
         proofs.confirm_address(session, user)
-        registration.password_hash = None
+        registration.confirmed_at = clock.now()
         confirmed = RegistrationConfirmed(tenant_id=registration.id, owner_id=user.id)
         events.record(session, confirmed)
     return user.id
