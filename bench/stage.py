@@ -16,6 +16,7 @@ from app.core.db import db, main_session
 from app.core.secrets import SecretBox
 from app.domains.identity.service import keys
 from app.factory import create_app
+from app.integrations import storage
 from app.settings import Settings
 from app.tenancy import migrations, templates
 from app.tenancy.bootstrap import ForeignDatabases, prepare_server
@@ -68,6 +69,7 @@ def staged() -> Iterator[Stage]:
         settings = Settings.model_validate(
             {name.lower(): value for name, value in environment.items()}
         )
+        storage.prepare(settings)
         app = create_app(settings)
         stack.enter_context(app.app_context())
         stage = Stage(

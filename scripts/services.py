@@ -1,4 +1,4 @@
-"""The real servers for the full test run, from the distribution's packages.
+"""The real servers for the full test run, from the distribution's packages or built once.
 
     scripts/services.py install                    # as root; apt-get what is missing
     scripts/services.py start postgres redis --env-file services.env
@@ -32,7 +32,7 @@ from embedded.signals import StopRequested, stop_on_signals
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _DO_NOT_START_SERVICES = "#!/bin/sh\nexit 101\n"
 _HELP = {
-    "install": "get what is missing by apt-get (root)",
+    "install": "get what is missing by apt-get (root), build what is in no package",
     "start": "start servers and leave them running",
     "run": "start servers, run a command beside them, stop them",
     "keep": "what start leaves behind: stays until it gets TERM",
@@ -42,11 +42,21 @@ _HELP = {
 
 
 def install(names: Sequence[str]) -> None:
-    """Debian's packages of what is missing, without their system-wide services."""
+    """Debian's packages of what is missing, without their system-wide services; then what is built.
+
+    What is built lies in the cache folder that TENANTRY_CACHE names, and needs no root.
+    """
     absent = real.missing(names)
     if not absent:
         print("Nothing is missing.")
         return
+    _install_packages(absent)
+    for name in absent:
+        if build := real.SERVICES[name].build:
+            build()
+
+
+def _install_packages(absent: Sequence[str]) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise EmbeddedError(f"{real.explain_missing(absent)} It needs root and apt-get.")
     packages = [package for name in absent for package in real.SERVICES[name].packages]

@@ -33,8 +33,8 @@ from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
 from app.domains.documents import models as document_models
-from app.domains.documents import routes as documents
 from app.domains.documents import tasks as document_tasks
+from app.domains.documents.routes import documents, uploads
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -71,6 +71,7 @@ BLUEPRINTS = (
     access_routes.blueprint,
     audit_routes.blueprint,
     documents.blueprint,
+    uploads.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
@@ -82,7 +83,6 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("app", static_folder=None)
     configure(app, settings)
     secrets = FernetBox([key.get_secret_value() for key in settings.secrets_keys])
-    secret_key = settings.secret_key.get_secret_value()
 
     proxies.init_app(app, settings)
     problems.init_app(app)
@@ -91,14 +91,9 @@ def create_app(settings: Settings) -> Flask:
     events.init_app(app, [audit.append, auth_log.log])
     redis.init_app(app, settings)
     throttle.init_app(app, settings)
-    pages.init_app(app, pages.Cursors(secret_key))
+    pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
-    storage.init_app(
-        app,
-        storage.DiskStorage(
-            settings.storage_path, secret_key=secret_key, public_url=settings.public_url
-        ),
-    )
+    storage.init_app(app, storage.create(settings))
     dns.init_app(app, dns.SystemDns(settings.dns_servers, timeout=settings.dns_timeout))
     mailer.init_app(app, mailer.create_mailer(settings))
     registry = TenantRegistry()
@@ -129,6 +124,7 @@ def configure(app: Flask, settings: Settings) -> None:
         INSTALLATION_ID=settings.installation_id,
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
+        VERIFY_AT_ONCE_BYTES=settings.verify_at_once_bytes,
         MAIN_OWNER_URL=settings.database_owner_url
         and db.sqlalchemy_url(settings.database_owner_url.get_secret_value()),
     )

@@ -3,12 +3,19 @@
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from flask import current_app
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # Lower-case labels of RFC 1035, at least two.
@@ -101,8 +108,21 @@ class Settings(BaseSettings):
     # A file of publicsuffix.org: nobody can claim what lies in it.
     public_suffix_list: Path | None = None
 
-    storage_path: Path
+    storage_backend: Literal["disk", "s3"] = "disk"
+    # Needed where the backend is disk; the others where it is s3.
+    storage_path: Annotated[Path, Field(validate_default=True)] = Path()
+    s3_endpoint_url: Annotated[str, Field(validate_default=True)] = ""
+    s3_bucket: Annotated[str, Field(validate_default=True)] = ""
+    s3_region: Annotated[str, Field(validate_default=True)] = ""
+    s3_access_key_id: Annotated[str, Field(validate_default=True)] = ""
+    s3_secret_access_key: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    # Where clients reach the store; without it, at S3_ENDPOINT_URL.
+    s3_public_url: str = ""
+    # Seconds without a byte from the store.
+    s3_timeout: Annotated[float, Field(gt=0, le=60)] = 10
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
+    # Direct uploads up to this size are verified in the request, larger ones in a job.
+    verify_at_once_bytes: Annotated[int, Field(ge=0)] = 64 * 1024**2
     max_json_bytes: Annotated[int, Field(ge=1024)] = 1024**2
 
     access_token_seconds: Annotated[int, Field(ge=30)] = 15 * 60
@@ -201,6 +221,39 @@ class Settings(BaseSettings):
                 "it is console:, smtp://host?starttls=required (or off) or smtps://host"
             )
         return url
+
+    @field_validator("storage_path")
+    @classmethod
+    def _is_given_for_disk(cls, path: Path, info: ValidationInfo) -> Path:
+        if info.data.get("storage_backend") == "disk" and path == Path():
+            raise ValueError("Field required where STORAGE_BACKEND is disk")
+        return path
+
+    @field_validator(
+        "s3_endpoint_url", "s3_bucket", "s3_region", "s3_access_key_id", "s3_secret_access_key"
+    )
+    @classmethod
+    def _is_given_for_s3(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("storage_backend") == "s3" and value in {"", SecretStr("")}:
+            raise ValueError("Field required where STORAGE_BACKEND is s3")
+        return value
+
+    @field_validator("s3_endpoint_url", "s3_public_url")
+    @classmethod
+    def _is_the_origin_of_a_store(cls, url: str) -> str:
+        """A path behind the host would be signed, and a proxy that takes it away breaks links."""
+        parts = urlsplit(url.rstrip("/"))
+        if url and not (parts.scheme in {"http", "https"} and parts.netloc and not parts.path):
+            raise ValueError("it is http:// or https:// and a host, without a path")
+        return url.rstrip("/")
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _is_the_name_of_a_bucket(cls, name: str) -> str:
+        """Amazon S3's "bucket naming rules"; dots are left out, because of certificates."""
+        if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
+            raise ValueError("it has 3 to 63 of a-z, 0-9 and -")
+        return name
 
     @field_validator(
         "database_url", "database_owner_url", "database_platform_url", "provisioner_url"

@@ -5,8 +5,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-# A signed link is a password for one document.
-_LINK = re.compile(r"(/api/links/)[^/?\s]+")
+# A signed address is a password for one document.
+_LINK = re.compile(r"(/api/(?:links|incoming)/)[^/?\s]+")
 FORMAT = "%(t)s %(m)s %(U)s %(s)s %(M)s ms"
 
 

@@ -1,4 +1,4 @@
-"""Running the two scripts that prepare a server and its data, before the application starts."""
+"""Running the scripts that prepare a server and its data, before the application starts."""
 
 import json
 import subprocess
@@ -40,6 +40,10 @@ class Preparation:
         options += ["--foreign-databases", "revoke"] if ours_alone else []
         # Not an argument: those are for everybody on this machine to read.
         self._run("bootstrap_server", options, {**environment, "ADMIN_DATABASE_URL": admin_url})
+
+    def prepare_storage(self, environment: Mapping[str, str]) -> None:
+        """The folder and its marker, or the bucket."""
+        self._run("init_storage", [], environment)
 
     def prepare_data(self, environment: Mapping[str, str], *, people_file: Path) -> list[Person]:
         """Schema, template, signing key, demonstration; everybody who can log in.

@@ -1,6 +1,7 @@
 """The real servers of the full test run: a table, one row per server, and their keeper.
 
-The same classes run the distribution's programs instead of those in the wheels.
+The same classes run the distribution's programs instead of those in the wheels. The S3 server is
+in no distribution: it is built, once, into the cache folder.
 """
 
 import os
@@ -12,19 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
 
+from embedded import golang
 from embedded.errors import EmbeddedError
 from embedded.ports import free_port
 from embedded.postgres import PostgresServer
 from embedded.process import ChildProcess
 from embedded.valkey import ValkeyServer
+from embedded.versitygw import VersityGateway, answers
 
 _POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
 _OLDEST_POSTGRES = 15
 _SECONDS = 5
+_GATEWAY = "v1.8.0"
+_GATEWAY_PACKAGE = f"github.com/versity/versitygw/cmd/versitygw@{_GATEWAY}"
 
 
 class Server(Protocol):
@@ -52,6 +58,7 @@ class Service:
     program: Callable[[], Path | None]
     server: Callable[[Path, Path], tuple[Server, Callable[[], str]]]
     check: Callable[[str], None]
+    build: Callable[[], None] | None = None
 
 
 @dataclass
@@ -98,6 +105,44 @@ def _check_redis(url: str) -> None:
         client.ping()
 
 
+def _gateway_path() -> Path:
+    return cache_folder() / "programs" / f"versitygw-{_GATEWAY}"
+
+
+def _gateway() -> Path | None:
+    """With the reverse proxy that the tests put in front of it."""
+    path = _gateway_path()
+    return path if path.is_file() and nginx_program() else None
+
+
+def nginx_program() -> str | None:
+    """Debian keeps it where only root looks."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+
+
+def _build_gateway() -> None:
+    if not _gateway_path().is_file():
+        golang.build(_GATEWAY_PACKAGE, _gateway_path())
+
+
+def _s3(program: Path, data: Path) -> tuple[Server, Callable[[], str]]:
+    server = VersityGateway(data, binary=program)
+    return server, lambda: server.url
+
+
+def _check_s3(url: str) -> None:
+    if not answers(urlsplit(url).port or 0):
+        raise EmbeddedError("The S3 server does not answer.")
+
+
+def cache_folder() -> Path:
+    """Outside the tree: TENANTRY_CACHE, else below the user's cache folder."""
+    if chosen := os.environ.get("TENANTRY_CACHE"):
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "tenantry").absolute()
+
+
 SERVICES: Mapping[str, Service] = {
     "postgres": Service(
         variable="TEST_POSTGRES_URL",
@@ -113,15 +158,17 @@ SERVICES: Mapping[str, Service] = {
         server=_redis,
         check=_check_redis,
     ),
+    "s3": Service(
+        variable="TEST_S3_URL",
+        packages=("nginx-light",)
+        if golang.go_program()
+        else ("nginx-light", "golang-go", "ca-certificates"),
+        program=_gateway,
+        server=_s3,
+        check=_check_s3,
+        build=_build_gateway,
+    ),
 }
-
-
-def cache_folder() -> Path:
-    """Outside the tree: TENANTRY_CACHE, else below the user's cache folder."""
-    if chosen := os.environ.get("TENANTRY_CACHE"):
-        return Path(chosen).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "tenantry").absolute()
 
 
 def missing(names: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from embedded.process import ChildProcess
 from embedded.programs import Programs
 from embedded.valkey import ValkeyServer
 
-_STEPS = 6
+_STEPS = 7
 _LOOK_EVERY = 0.3
 
 
@@ -62,6 +62,7 @@ class Supervisor:
             redis_url = self._start_valkey(stack)
             self._prepare_server(admin_url)
             inner = self._environment(redis_url)
+            self._prepare_storage(inner)
             people = self._prepare_data(inner)
             programs = self._start_programs(stack, inner)
             self._welcome(people)
@@ -134,6 +135,10 @@ class Supervisor:
         return environment.application_environment(
             self._outer, self._file.read(), server_is_prepared=self._server_is_prepared
         )
+
+    def _prepare_storage(self, inner: Mapping[str, str]) -> None:
+        with self._console.step("File store"):
+            self._preparation.prepare_storage(inner)
 
     def _prepare_data(self, inner: Mapping[str, str]) -> list[Person]:
         with self._console.step("Schema, tenant template, demonstration tenants"):

@@ -10,6 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 
+from app.integrations.storage import disk
 from app.settings import Settings
 from app.tenancy.bootstrap import ForeignDatabases, prepare_server
 from app.tenancy.manager import TenantDatabaseManager, current_manager
@@ -41,7 +42,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def server_urls(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Of the run's servers: ``postgres`` as superuser, and ``redis``."""
+    """Of the run's servers: ``postgres`` as superuser, ``redis``; ``s3`` where there is one."""
     return getattr(request.config, "workerinput", {}).get("servers") or _SERVERS.urls
 
 
@@ -76,7 +77,10 @@ def make_settings(
         passwords={},
     )
     redis_database = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
+    disk.prepare(storage_path, check=False)
     given: dict[str, Any] = {
+        # Where Flask's test client says that it sends its requests: links are for one host.
+        "public_url": "http://localhost",
         "installation_id": installation.id,
         "secret_key": secrets.token_urlsafe(40),
         "secrets_keys": (Fernet.generate_key().decode(),),

@@ -12,10 +12,12 @@ from embedded.postgres import PostgresServer
 from embedded.valkey import ValkeyServer
 
 _REAL: Final = {"postgres": "TEST_POSTGRES_URL", "redis": "TEST_REDIS_URL"}
+# Without these the tests that need them are skipped, unless real servers are required.
+_OPTIONAL: Final = {"s3": "TEST_S3_URL"}
 
 
 class Servers:
-    """URLs of a PostgreSQL server, as its superuser, and of a Redis server."""
+    """URLs of a PostgreSQL server, as its superuser, of a Redis server, perhaps of others."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -23,18 +25,19 @@ class Servers:
 
     def start(self) -> None:
         real = {name: os.environ.get(variable, "") for name, variable in _REAL.items()}
-        missing = [_REAL[name] for name, url in real.items() if not url]
-        if not missing:
-            self.urls = real
-            return
-        if os.environ.get("REQUIRE_REAL_SERVERS"):
+        others = {name: os.environ.get(variable, "") for name, variable in _OPTIONAL.items()}
+        missing = [(_REAL | _OPTIONAL)[name] for name, url in (real | others).items() if not url]
+        if missing and os.environ.get("REQUIRE_REAL_SERVERS"):
             pytest.exit(f"the real servers are required: set {', '.join(missing)}", returncode=3)
+        if all(real.values()):
+            self.urls = real | others
+            return
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-")))
         postgres = PostgresServer(folder / "postgres", durable=False)
         self._stack.enter_context(postgres)
         redis = ValkeyServer(folder / "valkey")
         self._stack.enter_context(redis)
-        self.urls = {"postgres": postgres.admin_url, "redis": redis.url}
+        self.urls = {"postgres": postgres.admin_url, "redis": redis.url} | others
 
     def stop(self) -> None:
         self._stack.close()

@@ -31,6 +31,7 @@ PUBLIC_ROUTES = {
     "invitations.preview_invitation",
     "invitations.accept_invitation",
     "documents.follow_link",
+    "uploads.receive_bytes",
 }
 
 # Columns: anonymous, a stranger (Mallory), viewer, user, admin, owner, platform administrator.
@@ -89,7 +90,13 @@ TABLE: dict[str, tuple[int, ...]] = {
     "documents.download_document":(401, 404, 200, 200, 200, 200, 404),
     "documents.create_link":      (401, 404, 200, 200, 200, 200, 404),
     "documents.delete_document":  (401, 404, 403, 403, 204, 204, 404),
-    "documents.follow_link":      (404, 404, 404, 404, 404, 404, 404),
+    "documents.follow_link":      (403, 403, 403, 403, 403, 403, 403),
+    "uploads.reserve_upload":     (401, 404, 403, 422, 422, 422, 404),
+    "uploads.get_upload":         (401, 404, 403, 404, 404, 404, 404),
+    "uploads.sign_parts":         (401, 404, 403, 404, 404, 404, 404),
+    "uploads.complete_upload":    (401, 404, 403, 404, 404, 404, 404),
+    "uploads.abort_upload":       (401, 404, 403, 404, 404, 404, 404),
+    "uploads.receive_bytes":      (403, 403, 403, 403, 403, 403, 403),
 }
 # fmt: on
 
@@ -105,6 +112,7 @@ def _json(method: str, path: str, body: Mapping[str, object] | None = None) -> R
 def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     """One well-formed request for each route, on acme and a document of Alice's."""
     tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
+    uploads = f"{cast.acme.documents}/uploads"
     passwords = {"current_password": "wrong", "new_password": "long enough"}
     refused = {"email": "nobody@example.com", "password": "wrong"}
     invited = {"email": cast.alice.email, "role": "viewer"}  # she is a member
@@ -182,6 +190,12 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "documents.create_link": _json("GET", one + "/download-url"),
         "documents.delete_document": _json("DELETE", one),
         "documents.follow_link": _json("GET", "/api/links/forged"),
+        "uploads.reserve_upload": _json("POST", uploads, {"name": "plans.txt"}),
+        "uploads.get_upload": _json("GET", f"{uploads}/{uuid4()}"),
+        "uploads.sign_parts": _json("POST", f"{uploads}/{uuid4()}/parts", {"numbers": [1]}),
+        "uploads.complete_upload": _json("POST", f"{uploads}/{uuid4()}/complete"),
+        "uploads.abort_upload": _json("DELETE", f"{uploads}/{uuid4()}"),
+        "uploads.receive_bytes": _json("PUT", "/api/incoming/forged"),
     }
 
 

@@ -165,7 +165,7 @@ def test_a_day_of_work_leaves_no_secret_in_the_log(
     path = f"{cast.acme.documents}/{document['id']}/download-url"
     link = cast.alice.get(path).get_json()["url"].rpartition("/")[2]
     client.get(f"/api/links/{link}", buffered=True)
-    refusal(client.get(f"/api/links/{link[:-4]}"), 404)
+    refusal(client.get(f"/api/links/{link[:-4]}"), 403)
     refusal(client.get("/api/users/me", headers={"Authorization": "Bearer forged-token"}), 401)
     person.post("/api/auth/logout")
     logger.info("the end")

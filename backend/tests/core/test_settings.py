@@ -129,10 +129,68 @@ def test_faults_of_all_kinds_are_told_at_once(environment: pytest.MonkeyPatch) -
         ("MAIL_FROM", "a@acme.example, b@acme.example"),
         ("REGISTRATION_ENABLED", "perhaps"),
         ("PASSWORD_RESET_SECONDS", "0"),
+        ("STORAGE_BACKEND", "tape"),
+        ("S3_TIMEOUT", "0"),
+        ("VERIFY_AT_ONCE_BYTES", "-1"),
     ],
 )
 def test_a_value_that_cannot_be(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(name, value)
+    assert f"  {name}: " in faults()
+
+
+S3 = {
+    "STORAGE_BACKEND": "s3",
+    "S3_ENDPOINT_URL": "http://s3.internal:9000",
+    "S3_PUBLIC_URL": "https://files.example.com/",
+    "S3_BUCKET": "tenantry-files",
+    "S3_REGION": "eu-central-1",
+    "S3_ACCESS_KEY_ID": "access",
+    "S3_SECRET_ACCESS_KEY": "hunter2",
+}
+
+
+@pytest.fixture
+def with_s3(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in S3.items():
+        environment.setenv(name, value)
+    environment.delenv("STORAGE_PATH")
+    return environment
+
+
+def test_a_bucket_in_place_of_the_folder(with_s3: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    assert settings.s3_public_url == "https://files.example.com"
+    assert settings.s3_secret_access_key.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)
+    with_s3.delenv("S3_PUBLIC_URL")
+    assert load_settings().s3_public_url == ""
+
+
+def test_all_that_the_bucket_needs_is_told_at_once(with_s3: pytest.MonkeyPatch) -> None:
+    needed = S3.keys() - {"STORAGE_BACKEND", "S3_PUBLIC_URL"}
+    for name in needed:
+        with_s3.setenv(name, "")
+    told = faults()
+    assert {name for name in needed if f"  {name}: " in told} == needed
+    assert len(told.splitlines()) == 1 + len(needed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_ENDPOINT_URL", "s3.internal:9000"),
+        ("S3_ENDPOINT_URL", "https://"),
+        ("S3_ENDPOINT_URL", "https://proxy.example.com/s3"),
+        ("S3_PUBLIC_URL", "ftp://files.example.com"),
+        ("S3_PUBLIC_URL", "https://example.com/files/"),
+        ("S3_BUCKET", "My_Bucket"),
+        ("S3_BUCKET", "ab"),
+        ("S3_BUCKET", "tenantry/files"),
+    ],
+)
+def test_a_bucket_that_cannot_be(with_s3: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with_s3.setenv(name, value)
     assert f"  {name}: " in faults()
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import exists, select
 
-from app.domains.documents.models import Document, File, FileState
+from app.domains.documents.models import Document, File, FileState, Upload
 from app.tenancy.sessions import TenantSession
 
 
@@ -50,4 +50,19 @@ def abandoned_files(session: TenantSession, *, before: datetime) -> Sequence[UUI
     """Files that lost their upload, or whose bytes wait to be deleted, untouched since then."""
     return session.scalars(
         select(File.id).where(File.state != FileState.AVAILABLE, File.updated_at < before)
+    ).all()
+
+
+def upload(session: TenantSession, upload_id: UUID) -> Upload | None:
+    return session.get(Upload, upload_id)
+
+
+def upload_for_change(session: TenantSession, upload_id: UUID) -> Upload | None:
+    return session.get(Upload, upload_id, with_for_update=True, populate_existing=True)
+
+
+def expired_uploads(session: TenantSession, *, at: datetime) -> Sequence[Upload]:
+    """Locked; those that somebody else has locked come another time."""
+    return session.scalars(
+        select(Upload).where(Upload.expires_at < at).with_for_update(skip_locked=True)
     ).all()

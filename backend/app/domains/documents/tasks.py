@@ -1,10 +1,13 @@
 """Jobs about documents."""
 
+from functools import partial
 from uuid import UUID
 
 from app.core.tasks import task
-from app.domains.documents import service
+from app.domains.documents.service import documents as service
+from app.domains.documents.service import uploads
 from app.integrations.storage import current_storage
+from app.tenancy.manager import current_manager
 from app.tenancy.sessions import TenantSession
 
 
@@ -18,3 +21,17 @@ def erase_file(session: TenantSession, file_id: str) -> None:
 def sweep_files(session: TenantSession) -> None:
     """Erases what failed uploads and lost jobs left behind in one tenant."""
     service.sweep_files(session, current_storage())
+
+
+@task(name="documents.verify_upload", queue="documents")
+def verify_upload(session: TenantSession, upload_id: str) -> None:
+    """Reads what arrived directly in the store, and makes the document."""
+    # Short sessions of its own: none is open while the bytes are read.
+    open_session = partial(current_manager().tenant_db_session, session.location)
+    uploads.verify_in_background(open_session, current_storage(), upload_id=UUID(upload_id))
+
+
+@task(name="documents.sweep_uploads", queue="documents")
+def sweep_uploads(session: TenantSession) -> None:
+    """Forgets the direct uploads of one tenant whose time is over, and what they left."""
+    uploads.sweep_uploads(session, current_storage())

@@ -80,14 +80,15 @@ def test_every_changed_character_closes_it(
     # The last character of a base64 text may hold bits that mean nothing.
     for place in range(start, len(path) - 1, 7):
         other = "A" if path[place] != "A" else "B"
-        refusal(client.get(path[:place] + other + path[place + 1 :]), 404, "link_invalid")
-    for forged in (path[:-5], path + "AAAA", path + ".AAAA", path[: start + 1], path * 50):
-        assert client.get(forged).status_code == 404
+        refusal(client.get(path[:place] + other + path[place + 1 :]), 403, "link_invalid")
+    for forged in (path[:-5], path + "AAAA", path + ".AAAA", path[: start + 1]):
+        assert client.get(forged).status_code == 403
+    assert client.get(path * 50).status_code == 404
 
 
 @pytest.mark.parametrize("token", ["forged", "...", "%ff%fe", "%F0%9F%92%A3", "A" * 8000, "-"])
 def test_a_made_up_link(app: Flask, token: str) -> None:
-    refusal(app.test_client().get(f"/api/links/{token}"), 404, "link_invalid")
+    refusal(app.test_client().get(f"/api/links/{token}"), 403, "link_invalid")
 
 
 def signed(app: Flask, settings: Settings, link: Link, *, expires_in: int) -> str:
@@ -105,7 +106,7 @@ def test_an_expired_link(
     assert app.test_client().get(good, buffered=True).status_code == 200
     for seconds in (0, -1, -86_400):
         over = signed(app, settings, link, expires_in=seconds)
-        problem = refusal(app.test_client().get(over), 404, "link_invalid")
+        problem = refusal(app.test_client().get(over), 403, "link_invalid")
         assert "expired" in problem["detail"]
 
 
@@ -116,10 +117,10 @@ def test_a_link_is_signed_with_our_key_and_for_this_purpose(
     for key, salt in (("another key of 32 characters or so", "file-link"), (None, "cursor")):
         secret = key or settings.secret_key.get_secret_value()
         token = URLSafeSerializer(secret, salt=salt).dumps(content)
-        refusal(app.test_client().get(f"/api/links/{token}"), 404, "link_invalid")
+        refusal(app.test_client().get(f"/api/links/{token}"), 403, "link_invalid")
     with app.app_context():
         cursor = current_cursors().dump(cast.acme.id)
-    refusal(app.test_client().get(f"/api/links/{cursor}"), 404, "link_invalid")
+    refusal(app.test_client().get(f"/api/links/{cursor}"), 403, "link_invalid")
 
 
 def test_another_installation_does_not_open_it(
@@ -129,7 +130,7 @@ def test_another_installation_does_not_open_it(
     foreign = SecretStr("another installation's secret key of some length")
     with another_app(settings) as second, another_app(settings, secret_key=foreign) as other:
         assert second.test_client().get(path, buffered=True).status_code == 200
-        refusal(other.test_client().get(path), 404, "link_invalid")
+        refusal(other.test_client().get(path), 403, "link_invalid")
         assert elsewhere(cast.alice, other).get("/api/users/me").status_code == 200
 
 
@@ -151,6 +152,14 @@ def test_a_link_to_a_deleted_document_whose_bytes_are_gone(
     assert cast.alice.delete(f"{cast.acme.documents}/{made['id']}").status_code == 204
     file.unlink()
     refusal(app.test_client().get(path), 404)
+
+
+def test_a_link_is_for_one_host(app: Flask, cast: Cast, document: dict[str, Any]) -> None:
+    path = link_of(cast, document)
+    for host in ("127.0.0.1", "localhost:4999", "localhost.example.com", "example.com"):
+        answer = app.test_client().get(path, headers={"Host": host})
+        assert "localhost" in refusal(answer, 403, "link_invalid")["detail"]
+    assert app.test_client().get(path, headers={"Host": "LocalHost"}).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

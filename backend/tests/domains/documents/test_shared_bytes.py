@@ -12,8 +12,8 @@ from flask import Flask, current_app
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from app.domains.documents import service
 from app.domains.documents.models import Document, File
+from app.domains.documents.service import documents as service
 from app.settings import Settings
 from app.tenancy.manager import current_manager
 from tests.cast import Cast, House, Person, new_house, new_person

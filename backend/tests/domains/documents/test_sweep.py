@@ -11,8 +11,8 @@ from sqlalchemy import delete, select, update
 
 from app.core import clock
 from app.core.db import platform_session
-from app.domains.documents import service
 from app.domains.documents.models import File
+from app.domains.documents.service import documents as service
 from app.domains.jobs.models import Job
 from app.settings import Settings
 from app.tenancy.manager import current_manager

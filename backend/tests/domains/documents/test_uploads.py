@@ -192,13 +192,33 @@ def test_a_store_that_is_away(settings: Settings, owner: Person, house: House) -
     folder.rename(folder.with_name("aside"))
     folder.write_bytes(b"a file where the store's folder should be")
     try:
-        refusal(send(owner, house), 503, "storage_unavailable")
+        refusal(send(owner, house, b"other plans"), 503, "storage_unavailable")
         assert document_names(owner, house) == ["plans.txt"]
     finally:
         folder.unlink()
         folder.with_name("aside").rename(folder)
-    assert len(stored(settings, house)) == 1
-    assert send(owner, house, name="again").status_code == 201
+    waiting = {path for path in stored(settings, house) if path.parent.name == "incoming"}
+    assert len(waiting) == 1, "for the sweep"
+    assert len(stored(settings, house) - waiting) == 1
+    assert send(owner, house, b"other plans", name="again").status_code == 201
+
+
+def test_a_store_that_is_not_mounted(settings: Settings, owner: Person, house: House) -> None:
+    """An empty folder in its place is no empty store: nothing is gone, and nothing goes into it."""
+    document = f"{house.documents}/{upload(owner, house)['id']}"
+    folder = settings.storage_path
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    try:
+        for refused in (send(owner, house), owner.get(document + "/download")):
+            refusal(refused, 503, "storage_unavailable")
+            assert refused.headers["Retry-After"]
+        assert owner.get(document).status_code == 200
+        assert list(folder.iterdir()) == []
+    finally:
+        folder.rmdir()
+        folder.with_name("elsewhere").rename(folder)
+    assert owner.get(document + "/download").data == b"plans"
 
 
 def test_a_row_is_there_before_the_first_byte(context: Flask, owner: Person, house: House) -> None:

@@ -1,18 +1,15 @@
 """The verbs of documents.
 
-An upload is two short transactions with the streaming between them: the row is reserved before
-the first byte and becomes available once the store has counted and hashed them all.
+An upload is short transactions with the streaming between them: the row is reserved before the
+first byte and becomes available once the store has counted and hashed them all.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 from typing import BinaryIO, Final
 from uuid import UUID
-
-from sqlalchemy.exc import IntegrityError
 
 from app.core import clock, ids
 from app.core.caller import Caller
@@ -22,11 +19,11 @@ from app.core.tasks import enqueue_after_commit
 from app.domains.documents import policy, queries
 from app.domains.documents.errors import BadName, DocumentNotFound, NotYourDocument
 from app.domains.documents.models import Document, File, FileState
+from app.domains.documents.service import placing
+from app.domains.documents.service.placing import OpenSession
 from app.domains.jobs import service as jobs
-from app.integrations.storage import Link, Storage, StoredObject
+from app.integrations.storage import Link, Storage
 from app.tenancy.sessions import TenantSession
-
-OpenSession = Callable[[], AbstractContextManager[TenantSession]]
 
 _LONGEST_NAME: Final = 255
 _MEDIA_TYPE: Final = re.compile(
@@ -53,21 +50,41 @@ def upload_document(
         BadName: the name is empty, too long, or holds control characters.
         StorageFull, StorageUnavailable: nothing is kept but a pending row for the sweeper.
     """
-    name = _checked_name(name)
+    name = checked_name(name)
     with open_session() as session:
-        file = File(id=ids.new_id(), key=_new_key(session.location.database))
-        session.add(file)
+        file = reserve_file(session, file_id=ids.new_id())
         _promise_sweep(session)
     stored = storage.put(file.key, chunks)
-    with open_session() as session:
-        document = Document(
-            id=ids.new_id(),
-            name=name,
-            content_type=_checked_type(content_type),
-            owner_id=caller.user_id,
-        )
-        document.file = _complete(session, file.id, stored)
-        session.add(document)
+    return placing.settle(
+        open_session,
+        storage,
+        file_id=file.id,
+        stored=stored,
+        finish=lambda session, content: add_document(
+            session, content, owner_id=caller.user_id, name=name, content_type=content_type
+        ),
+    )
+
+
+def reserve_file(session: TenantSession, *, file_id: UUID) -> File:
+    """A pending file: its row is there before its bytes."""
+    file = File(id=file_id, key=placing.incoming_key(session.location.database, file_id))
+    session.add(file)
+    return file
+
+
+def add_document(
+    session: TenantSession, file: File, *, owner_id: UUID, name: str, content_type: str
+) -> Document:
+    """A document that shows the available file."""
+    document = Document(
+        id=ids.new_id(),
+        name=name,
+        content_type=checked_type(content_type),
+        owner_id=owner_id,
+        file=file,
+    )
+    session.add(document)
     return document
 
 
@@ -81,6 +98,10 @@ def list_documents(
 
 def get_document(session: TenantSession, *, document_id: UUID) -> Document:
     return _found(queries.document(session, document_id))
+
+
+def find_document(session: TenantSession, *, document_id: UUID) -> Document | None:
+    return queries.document(session, document_id)
 
 
 def open_document(
@@ -129,7 +150,7 @@ def erase_file(session: TenantSession, storage: Storage, *, file_id: UUID) -> bo
         or queries.is_referred_to(session, file_id)
     ):
         return False
-    storage.delete(file.key)
+    placing.erase_bytes(storage, database=session.location.database, file=file)
     session.delete(file)
     return True
 
@@ -165,29 +186,7 @@ def _found(document: Document | None) -> Document:
     return document
 
 
-def _complete(session: TenantSession, file_id: UUID, stored: StoredObject) -> File:
-    """The available file of this content: the one just stored, or the one that was there first."""
-    file = queries.file_for_change(session, file_id)
-    if file is None:  # swept: the upload took longer than a day
-        raise DocumentNotFound("This upload took too long; send the file again.")
-    file.digest, file.md5, file.size = f"sha256:{stored.sha256}", stored.md5, stored.size
-    for _ in range(3):
-        first = queries.available_file(session, file.digest)
-        if first is not None:
-            file.state = FileState.DELETING
-            enqueue_after_commit(session, "documents.erase_file", file_id=str(file.id))
-            return first
-        try:
-            with session.begin_nested():
-                file.state = FileState.AVAILABLE
-        except IntegrityError:  # another upload of the same bytes was a moment faster
-            session.refresh(file)
-            continue
-        return file
-    raise DocumentNotFound("The same file is being deleted at this moment; send it again.")
-
-
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
     """The last part of whatever path a client sent, to be shown and never to be opened."""
     plain = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
     if not plain or len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
@@ -207,13 +206,7 @@ def _cannot_be_shown(character: str) -> bool:
     )
 
 
-def _checked_type(content_type: str) -> str:
+def checked_type(content_type: str) -> str:
     """The media type (RFC 6838) without parameters; what is none becomes plain bytes."""
     plain = content_type.partition(";")[0].strip().lower()
     return plain if _MEDIA_TYPE.match(plain) else "application/octet-stream"
-
-
-def _new_key(database: str) -> str:
-    """Sharded by the random end of the id: the content is not known before it arrived."""
-    file_id = ids.new_id().hex
-    return f"tenants/{database}/files/{file_id[-4:-2]}/{file_id[-2:]}/{file_id}"

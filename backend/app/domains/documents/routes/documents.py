@@ -1,11 +1,8 @@
 """Documents over HTTP."""
 
-import re
-import unicodedata
 from datetime import timedelta
 from functools import partial
 from typing import Any, BinaryIO, Final, cast
-from urllib.parse import quote
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, request
@@ -18,9 +15,12 @@ from app.core.errors import PreconditionFailed
 from app.core.http import PUBLIC, OpenPlane, endpoint
 from app.core.multipart import incoming_file
 from app.core.pages import Page, PageQuery, current_cursors
-from app.domains.documents import schemas, service
+from app.domains.documents import schemas
 from app.domains.documents.models import Document
+from app.domains.documents.service import documents as service
+from app.domains.documents.service.placing import OpenSession
 from app.integrations.storage import DiskStorage, LinkInvalid, current_storage
+from app.integrations.storage.presentation import disposition
 from app.tenancy.sessions import TenantSession
 
 blueprint: Final = Blueprint("documents", __name__)
@@ -43,7 +43,7 @@ def upload_document(caller: Caller, open_session: OpenPlane) -> Document:
     """Upload a file as multipart/form-data, in the part named ``file``."""
     file = incoming_file(limit=current_app.config["MAX_UPLOAD_BYTES"])
     return service.upload_document(
-        cast("service.OpenSession", partial(open_session, "tenant")),
+        cast("OpenSession", partial(open_session, "tenant")),
         current_storage(),
         caller=caller,
         name=file.name,
@@ -119,14 +119,14 @@ def create_link(
 
 
 @blueprint.get("/api/links/<token>")
-@endpoint(allow=PUBLIC, transaction=None, gives_file=True, errors=(404, 416, 503))
+@endpoint(allow=PUBLIC, transaction=None, gives_file=True, errors=(403, 404, 416, 503))
 def follow_link(token: str) -> Response:
     """The bytes behind a signed link of the disk store; no token is needed."""
     storage = current_storage()
     if not isinstance(storage, DiskStorage):
         raise LinkInvalid("Links are served by the file store itself.")
-    link = storage.redeem(token)
-    return _file_response(storage.open(link.key), link.name, link.content_type)
+    link = storage.redeem(token, host=request.host)
+    return _file_response(storage.open(link.key), link.name, link.content_type, inline=link.inline)
 
 
 def _file_response(
@@ -135,8 +135,10 @@ def _file_response(
     content_type: str,
     size: int | None = None,
     digest: str | None = None,
+    *,
+    inline: bool = False,
 ) -> Response:
-    """The bytes as an attachment: nothing that a user uploaded is shown as a page of ours."""
+    """The bytes, unless ``inline`` as an attachment; never as a page that may run anything."""
     if size is None:
         size = file.seek(0, 2)
         file.seek(0)
@@ -145,7 +147,7 @@ def _file_response(
     body = FileWrapper(file, _BUFFER) if part else wrap_file(request.environ, file, _BUFFER)
     response = Response(body, direct_passthrough=True)
     response.headers["Content-Type"] = content_type
-    response.headers["Content-Disposition"] = _attachment(name)
+    response.headers["Content-Disposition"] = disposition(name, content_type, inline=inline)
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.accept_ranges = "bytes"
     response.content_length = size
@@ -169,10 +171,3 @@ def _asks_for_one_part(size: int) -> bool:
         return False
     first, _ = asked.ranges[0]
     return first >= -size
-
-
-def _attachment(name: str) -> str:
-    """RFC 6266: the name in ASCII for old clients, and exactly (RFC 8187) for all others."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    plain = re.sub(r'["\\%]', "_", plain)
-    return f"attachment; filename=\"{plain or 'file'}\"; filename*=UTF-8''{quote(name, safe='')}"
