@@ -19,8 +19,9 @@ def erase_file(session: TenantSession, file_id: str) -> None:
 
 @task(name="documents.sweep_files", queue="documents")
 def sweep_files(session: TenantSession) -> None:
-    """Erases what failed uploads and lost jobs left behind in one tenant."""
+    """Erases what failed uploads, expired ones and lost jobs left behind in one tenant."""
     service.sweep_files(session, current_storage())
+    uploads.sweep_uploads(session, current_storage())
 
 
 @task(name="documents.verify_upload", queue="documents")
@@ -29,9 +30,3 @@ def verify_upload(session: TenantSession, upload_id: str) -> None:
     # Short sessions of its own: none is open while the bytes are read.
     open_session = partial(current_manager().tenant_db_session, session.location)
     uploads.verify_in_background(open_session, current_storage(), upload_id=UUID(upload_id))
-
-
-@task(name="documents.sweep_uploads", queue="documents")
-def sweep_uploads(session: TenantSession) -> None:
-    """Forgets the direct uploads of one tenant whose time is over, and what they left."""
-    uploads.sweep_uploads(session, current_storage())

@@ -14,9 +14,11 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from app.core import clock
+from app.core.db import platform_session
 from app.core.tasks import DEFINITIONS
 from app.domains.documents.models import Document, File, Upload
 from app.domains.documents.service import uploads
+from app.domains.jobs.models import Job
 from app.integrations.storage import ObjectMissing, Storage
 from app.settings import Settings
 from app.tenancy.manager import current_manager
@@ -309,6 +311,7 @@ def test_aborting_what_is_completed(owner: Person, house: House) -> None:
 
 def test_an_upload_whose_time_is_over(owner: Person, house: House, store: Storage) -> None:
     upload = reserve(owner, house, 6 * MIB, parts=2)
+    assert jobs_for(house) == ["documents.sweep_files"]
     send({"addresses": upload["addresses"][:1]}, b"x" * upload["addresses"][0]["size"])
     time_passes(house)
     refusal(complete(owner, house, upload), 410, "upload_expired")
@@ -328,6 +331,7 @@ def test_a_large_one_is_verified_by_a_job(owner: Person, house: House, context: 
     for _ in range(2):
         answer = complete(owner, house, upload)
         assert (answer.status_code, answer.get_json()["state"]) == (202, "verifying")
+    assert jobs_for(house).count("documents.verify_upload") == 1
     refusal(owner.delete(one(house, upload)), 409, "upload_over")
     run_job(house, upload)
     seen = owner.get(one(house, upload)).get_json()
@@ -343,6 +347,11 @@ def test_what_the_job_finds_wrong_is_told(owner: Person, house: House, context: 
     seen = owner.get(one(house, upload)).get_json()
     assert (seen["state"], seen["failure"]) == ("open", "upload_incomplete")
     assert len(seen["addresses"]) == 1
+
+
+def jobs_for(house: House) -> list[str]:
+    with platform_session() as session:
+        return list(session.scalars(select(Job.name).where(Job.tenant_id == house.id)))
 
 
 def run_job(house: House, upload: dict[str, Any]) -> None:

@@ -53,7 +53,6 @@ def upload_document(
     name = checked_name(name)
     with open_session() as session:
         file = reserve_file(session, file_id=ids.new_id())
-        _promise_sweep(session)
     stored = storage.put(file.key, chunks)
     return placing.settle(
         open_session,
@@ -70,6 +69,7 @@ def reserve_file(session: TenantSession, *, file_id: UUID) -> File:
     """A pending file: its row is there before its bytes."""
     file = File(id=file_id, key=placing.incoming_key(session.location.database, file_id))
     session.add(file)
+    _promise_sweep(session)
     return file
 
 

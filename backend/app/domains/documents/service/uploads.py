@@ -13,8 +13,8 @@ from uuid import UUID
 
 from app.core import clock, ids
 from app.core.caller import Caller
+from app.core.db import main_session
 from app.core.errors import AppError, PayloadTooLarge
-from app.core.tasks import enqueue_after_commit
 from app.domains.documents import queries
 from app.domains.documents.errors import (
     UploadDiffers,
@@ -32,6 +32,7 @@ from app.domains.documents.service.documents import (
     reserve_file,
 )
 from app.domains.documents.service.placing import OpenSession
+from app.domains.jobs import service as jobs
 from app.integrations.storage import ObjectMissing, PartsMissing, Storage, StoredObject
 from app.integrations.storage.contract import SMALLEST_PART
 from app.integrations.storage.hashing import Hashing
@@ -124,10 +125,14 @@ def complete_upload(
         upload = _own(queries.upload_for_change(session, upload_id), caller)
         if not _claim(upload):
             return upload
-        if upload.size > at_once:
-            enqueue_after_commit(session, "documents.verify_upload", upload_id=str(upload_id))
-            return upload
-    return _verify_or_reopen(open_session, storage, upload)
+        tenant_id = session.location.tenant_id
+    if upload.size <= at_once:
+        return _verify_or_reopen(open_session, storage, upload)
+    with main_session(tenant_id=tenant_id) as main:
+        jobs.schedule(
+            main, "documents.verify_upload", tenant_id=tenant_id, upload_id=str(upload_id)
+        )
+    return upload
 
 
 def verify_in_background(open_session: OpenSession, storage: Storage, *, upload_id: UUID) -> None:
