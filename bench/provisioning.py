@@ -7,7 +7,7 @@ clean buffers.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -163,9 +163,19 @@ class Client:
         return self._send("POST", path, json.dumps(body))
 
     def _send(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
-        connection = HTTPConnection(LOOPBACK, self._port, timeout=60)
+        return self.read_json(self._port, method, path, self._headers, body)
+
+    @staticmethod
+    def read_json(
+        port: int,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: str | Iterable[bytes] | None,
+    ) -> dict[str, Any]:
+        connection = HTTPConnection(LOOPBACK, port, timeout=120)
         try:
-            connection.request(method, path, body, self._headers)
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:
