@@ -102,6 +102,7 @@ def root(tmp_path: Path) -> Path:
     shutil.copy(PROJECT / "scripts" / "run.py", root / "scripts")
     (root / "scripts" / "bootstrap_server.py").write_text(BOOTSTRAP)
     (root / "scripts" / "init_db.py").write_text(INIT_DB)
+    (root / "scripts" / "init_storage.py").touch()
     (root / "backend" / "wsgi.py").write_text(WSGI)
     (root / "backend" / "celery_worker.py").write_text(WORKER)
     (root / "backend" / "scheduler.py").write_text(SCHEDULER)
