@@ -139,6 +139,23 @@ def test_deleting_a_tenants_objects(store: Storage) -> None:
         store.parts(f"{doomed}/incoming/half", upload)
 
 
+def test_listing(store: Storage) -> None:
+    """In the order of the keys' bytes, which is that of the rows; unfinished ones as well."""
+    tenant = f"tenants/{uuid4().hex}"
+    assert list(store.keys(tenant)) == []
+    finished = [f"{tenant}/files/{name}" for name in ("ab/cd/2", "0f/00/9", "ab/cd/1", "ab/c0/5")]
+    for key in finished:
+        store.put(key, [b"x"])
+    half = f"{tenant}/incoming/half"
+    for _ in range(2):
+        store.create_multipart(half)
+    store.put(f"{tenant}0/files/aa/1", [b"of the tenant with the longer name"])
+    assert list(store.keys(tenant)) == [*sorted(finished), half]
+    assert list(store.keys(f"{tenant}/files/ab")) == sorted(finished)[1:]
+    store.delete(half)
+    assert list(store.keys(tenant)) == sorted(finished)
+
+
 def test_moving(store: Storage, key: str) -> None:
     target = key.replace("/ab/", "/ef/")
     content = os.urandom(100_000)

@@ -1,7 +1,7 @@
 """What a store of files is, whichever it is: its objects, its errors, and its `Protocol`."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
@@ -122,6 +122,10 @@ class Storage(Protocol):
 
     def delete_all(self, prefix: str) -> int:
         """Deletes every object and unfinished upload below ``prefix/``; returns how many."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys below ``prefix/`` in the order of their bytes; of unfinished objects as well."""
         ...
 
     def sign(self, link: Link, *, expires_in: int) -> str:

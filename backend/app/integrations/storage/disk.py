@@ -107,6 +107,10 @@ class DiskStorage:
                 shutil.rmtree(folder)
         return len(objects)
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        with self._reading():
+            yield from _keys(self._path(prefix), prefix)
+
     def sign(self, link: Link, *, expires_in: int) -> str:
         token = self._links.dumps([*astuple(link), self._host, _in(expires_in)])
         return f"{self._public_url}/api/links/{token}"
@@ -274,6 +278,21 @@ def prepare(folder: Path, *, check: bool) -> list[str]:
 
 def _state(found: os.stat_result) -> ObjectState:
     return ObjectState(found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}")
+
+
+def _keys(folder: Path, prefix: str) -> Iterator[str]:
+    """One folder's names in memory at a time; what is unfinished has a dot behind its key."""
+    try:
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry.is_dir() for entry in entries}
+    except FileNotFoundError:
+        return
+    folders = {name for name, is_folder in found.items() if is_folder and "." not in name}
+    for name in sorted({name.partition(".")[0] for name in found}):
+        if name in folders:
+            yield from _keys(folder / name, f"{prefix}/{name}")
+        else:
+            yield f"{prefix}/{name}"
 
 
 def _in(seconds: int) -> int:

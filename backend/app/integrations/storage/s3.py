@@ -5,7 +5,8 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, count
+from heapq import merge
+from itertools import chain, count, groupby
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from app.core.errors import AppError
@@ -119,6 +120,17 @@ class S3Storage:
                     self._delete_many(keys)
                 deleted += len(keys)
         return deleted
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        inside: dict[str, Any] = {"Bucket": self._bucket, "Prefix": checked_key(prefix) + "/"}
+        objects, uploads = (
+            self._listed(listing, member, inside)
+            for listing, member in (
+                ("list_objects_v2", "Contents"),
+                ("list_multipart_uploads", "Uploads"),
+            )
+        )
+        return (key for key, _ in groupby(merge(objects, uploads)))
 
     def sign(self, link: Link, *, expires_in: int) -> str:
         shown = {
@@ -235,6 +247,12 @@ class S3Storage:
                 for page in paginator.paginate(**self._at(key), UploadId=upload_id)
                 for part in page.get("Parts", [])
             ]
+
+    def _listed(self, listing: Any, member: str, inside: dict[str, Any]) -> Iterator[str]:
+        pages: Any = self._store.get_paginator(listing).paginate(**inside)
+        with our_errors():
+            for page in pages:
+                yield from (one["Key"] for one in page.get(member, []))
 
     def _abort_all(self, inside: dict[str, Any], key: str | None = None) -> None:
         for page in self._store.get_paginator("list_multipart_uploads").paginate(**inside):
