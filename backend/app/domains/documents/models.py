@@ -87,6 +87,7 @@ class Upload(Identified, TenantModel):
     failure: Mapped[str | None] = mapped_column(Text)
     document_id: Mapped[UUID | None]
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    active: Mapped[bool] = active_while("state IN ('open', 'verifying')")
 
     @property
     def part_count(self) -> int:

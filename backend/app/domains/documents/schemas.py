@@ -73,7 +73,7 @@ class Upload(Schema):
 
     OF_THE_ROW = (
         *("id", "state", "failure", "name", "content_type", "size", "digest"),
-        *("part_size", "part_count", "expires_at"),
+        *("part_size", "part_count", "expires_at", "created_at", "updated_at"),
     )
 
     id = fields.UUID(required=True)
@@ -88,6 +88,9 @@ class Upload(Schema):
     part_size = fields.Integer(required=True, allow_none=True)
     part_count = fields.Integer(required=True)
     expires_at = fields.AwareDateTime(required=True)
+    active = fields.Boolean(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    updated_at = fields.AwareDateTime(required=True)
     received = fields.List(fields.Integer(), required=True)
     addresses = fields.List(fields.Nested(PartAddress), required=True)
     document = fields.Nested(Document, required=True, allow_none=True)

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import UUID
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0005"
 
 
 def upgrade() -> None:
@@ -23,6 +23,12 @@ def upgrade() -> None:
         sa.Column("failure", sa.Text()),
         sa.Column("document_id", UUID()),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "active",
+            sa.Boolean(),
+            sa.Computed("state IN ('open', 'verifying')", persisted=True),
+            nullable=False,
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(

@@ -311,7 +311,7 @@ def test_aborting_what_is_completed(owner: Person, house: House) -> None:
 
 def test_an_upload_whose_time_is_over(owner: Person, house: House, store: Storage) -> None:
     upload = reserve(owner, house, 6 * MIB, parts=2)
-    assert jobs_for(house) == ["documents.sweep_files"]
+    assert "documents.sweep_files" in jobs_for(house)
     send({"addresses": upload["addresses"][:1]}, b"x" * upload["addresses"][0]["size"])
     time_passes(house)
     refusal(complete(owner, house, upload), 410, "upload_expired")

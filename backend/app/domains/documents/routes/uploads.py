@@ -139,6 +139,7 @@ def _shown(upload: Upload, open_session: OpenPlane) -> dict[str, Any]:
             document = documents.find_document(session, document_id=upload.document_id)
     received = uploads.received_parts(current_storage(), upload, database=database)
     shown = {name: getattr(upload, name) for name in schemas.Upload.OF_THE_ROW}
+    shown["active"] = upload.state in {UploadState.OPEN, UploadState.VERIFYING}
     shown |= {"document": document, "received": received, "addresses": []}
     if upload.state == UploadState.OPEN:
         missing = [
