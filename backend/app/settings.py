@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Annotated, Final, Self, cast
 from urllib.parse import urlsplit
 
+import base64
+from pathlib import Path
+from typing import Annotated, Final, Self
+
 from cryptography.fernet import Fernet
 from flask import current_app
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -28,6 +32,9 @@ _MAILERS: Final = frozenset(
 )
 # An address, or a name and an address: "Acme Support <support@acme.example>".
 _MAILBOX: Final = r"^(?:[A-Za-z0-9 .&'-]+<[^\s<>@,;]+@[A-Za-z0-9.-]+>|[^\s<>@,;]+@[A-Za-z0-9.-]+)$"
+
+
+_SEED_BYTES: Final = 32
 
 
 class InvalidSettings(SystemExit):
@@ -100,6 +107,15 @@ class Settings(BaseSettings):
     dns_timeout: Annotated[float, Field(gt=0, le=30)] = 5.0
     # A file of publicsuffix.org: nobody can claim what lies in it.
     public_suffix_list: Path | None = None
+
+    # How many tenants are migrated, inspected or audited at the same time.
+    fleet_jobs: Annotated[int, Field(ge=1, le=100)] = 4
+    # A migration that waits for a lock makes all later requests for the table wait too.
+    migration_lock_timeout_ms: Annotated[int, Field(ge=10)] = 2_000
+    migration_statement_timeout_ms: Annotated[int, Field(ge=100)] = 15 * 60_000
+    migration_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    # 32 bytes in URL-safe base64: the seed of the Ed25519 key (RFC 8032) that signs audit reports.
+    report_signing_key: SecretStr | None = None
 
     storage_path: Path
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
@@ -180,6 +196,15 @@ class Settings(BaseSettings):
         return keys
 
     @field_validator("public_url", "web_url")
+
+    @field_validator("report_signing_key")
+    @classmethod
+    def _is_a_seed(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(base64.urlsafe_b64decode(key.get_secret_value())) != _SEED_BYTES:
+            raise ValueError("it is the URL-safe base64 of 32 bytes")
+        return key
+
+    @field_validator("public_url")
     @classmethod
     def _is_an_origin(cls, url: str | None) -> str | None:
         if url is None:

@@ -65,13 +65,27 @@ class Server:
         except psycopg.OperationalError as error:
             raise ServerUnavailable("The tenants' server cannot be reached.") from error
 
-    def owner_url(self, database: str) -> str:
+    def owner_url(self, database: str, limits: str = " -c lock_timeout=5s") -> str:
         """A libpq conninfo for a tenant's database as its owner, for migrations."""
-        owner = self.installation.schema_owner
-        options = f"-c role={owner} -c timezone=UTC -c lock_timeout=5s"
+        options = f"-c role={self.installation.schema_owner} -c timezone=UTC{limits}"
         return make_conninfo(
             **(self._provisioner | self._address | {"dbname": database, "options": options})
         )
+
+    def connect_as_owner(
+        self, database: str, *, lock_timeout_ms: int = 5_000, statement_timeout_ms: int = 0
+    ) -> Connection:
+        """A connection in autocommit as the owner of a tenant's database; 0 is no limit.
+
+        Raises:
+            ServerUnavailable: server or database cannot be reached.
+        """
+        limits = f" -c lock_timeout={lock_timeout_ms} -c statement_timeout={statement_timeout_ms}"
+        try:
+            return psycopg.connect(self.owner_url(database, limits), autocommit=True)
+        except psycopg.OperationalError as error:
+            # What libpq says names the database and no secret.
+            raise ServerUnavailable(f"No connection to {database}: {error}") from error
 
     def connect_as_tenant(self, location: TenantLocation, credentials: Credentials) -> Connection:
         """A connection with the tenant's own role.

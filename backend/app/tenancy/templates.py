@@ -7,6 +7,8 @@ import psycopg
 from psycopg import sql
 
 from app.tenancy import migrations
+from app.tenancy.migrations import applying, tree
+from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import read_comment
 from app.tenancy.server import Connection, Server, comment_of, database_exists, statement
 
@@ -56,7 +58,8 @@ def _build(server: Server, connection: Connection, name: str, mark: str) -> None
     )
     connection.execute(statement("REVOKE ALL ON DATABASE {name} FROM PUBLIC", name=name))
     _run_as_owner(server, name, _BEFORE)
-    migrations.upgrade(server.owner_url(name), installation)
+    recipe = Recipe(tree.current(), installation, migrations.head())
+    applying.migrate(server, name, recipe, applying.Patience())
     _run_as_owner(server, name, _AFTER)
     connection.execute(
         sql.SQL("COMMENT ON DATABASE {name} IS {mark}").format(
