@@ -34,6 +34,7 @@ _MAILERS: Final = frozenset(
 _MAILBOX: Final = r"^(?:[A-Za-z0-9 .&'-]+<[^\s<>@,;]+@[A-Za-z0-9.-]+>|[^\s<>@,;]+@[A-Za-z0-9.-]+)$"
 
 
+
 _SEED_BYTES: Final = 32
 
 

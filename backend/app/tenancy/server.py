@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.core.errors import Unavailable
+from app.core.errors import Conflict, Unavailable
 from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation, TenantUnavailable
 from app.tenancy.names import Installation, lock_key
@@ -20,6 +20,12 @@ class ServerUnavailable(Unavailable):
     """The server of the tenants' databases cannot be reached."""
 
     code = "tenant_server_unavailable"
+
+
+class AlreadyClaimed(Conflict):
+    """Only one process at a time does this."""
+
+    code = "already_claimed"
 
 
 class Server:
@@ -101,6 +107,21 @@ class Server:
         return psycopg.connect(
             make_conninfo(**(self._address | login | credentials.connect_arguments()))
         )
+
+    @contextmanager
+    def claimed(self, *resource: str) -> Iterator[Connection]:
+        """As `locked`, but waits for nobody.
+
+        Raises:
+            AlreadyClaimed: another process holds it.
+        """
+        with self.connect_as_provisioner() as connection:
+            row = connection.execute(
+                "SELECT pg_try_advisory_lock(%s)", (lock_key(*resource),)
+            ).fetchone()
+            if row != (True,):
+                raise AlreadyClaimed("Another process does this at the moment.")
+            yield connection
 
     @contextmanager
     def locked(self, *resource: str) -> Iterator[Connection]:

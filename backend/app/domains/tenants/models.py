@@ -17,6 +17,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import Mapped, column_property, mapped_column
+from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import ARRAY, ForeignKey, Index, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import MainModel
 from app.core.stamps import Identified, Stamped, active_while
@@ -175,3 +178,17 @@ class TenantDomain(Identified, MainModel):
     def challenge_name(self) -> str:
         """Where the DNS has to show the challenge."""
         return f"{CHALLENGE_LABEL}.{self.domain}"
+    # Words of the operator's, to choose tenants by: the canaries of a migration.
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+
+
+class SchemaRelease(MainModel):
+    """A revision that tenants are being brought to, told to code that does not know it.
+
+    ``oldest_code`` is the head that code must know, at least, to serve a database at it.
+    """
+
+    __tablename__ = "schema_releases"
+
+    revision: Mapped[str] = mapped_column(Text, primary_key=True)
+    oldest_code: Mapped[str] = mapped_column(Text)

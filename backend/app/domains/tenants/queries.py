@@ -203,6 +203,65 @@ class LedgerEntry:
 
 def ledger(session: MainSession) -> Sequence[LedgerEntry]:
     overdue = or_(Tenant.state == TenantState.PURGING, Tenant.purge_at <= clock.now())
+    """A tenant with a whole database. ``revision`` is what the ledger believes."""
+
+    tenant_id: UUID
+    slug: str
+    state: str
+    location: TenantLocation
+    revision: str | None
+    tags: tuple[str, ...]
+
+
+# The states in which a tenant's database is whole, and kept.
+_WITH_DATABASE = (TenantState.ACTIVE, TenantState.SUSPENDED)
+
+
+def with_database(
+    session: MainSession,
+    *,
+    tenant_ids: Sequence[UUID] | None = None,
+    besides: tuple[str | None] | None = None,
+) -> Sequence[LedgerEntry]:
+    """The one answer to which tenants have a database, oldest tenant first.
+
+    ``besides`` holds the revision whose tenants are left out.
+    """
+    statement = (
+        select(TenantDatabase, Tenant.slug, Tenant.state)
+        .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
+        .where(Tenant.state.in_(_WITH_DATABASE))
+        .order_by(Tenant.id)
+    )
+    if tenant_ids is not None:
+        statement = statement.where(Tenant.id.in_(tenant_ids))
+    if besides is not None:
+        statement = statement.where(TenantDatabase.schema_revision.is_distinct_from(besides[0]))
+    return [
+        LedgerEntry(
+            tenant_id=row.tenant_id,
+            slug=slug,
+            state=state,
+            location=location_of(row),
+            revision=row.schema_revision,
+            tags=tuple(row.tags),
+        )
+        for row, slug, state in session.execute(statement)
+    ]
+
+
+def count_by_revision(session: MainSession) -> dict[str | None, int]:
+    rows = session.execute(
+        select(TenantDatabase.schema_revision, func.count())
+        .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
+        .where(Tenant.state.in_(_WITH_DATABASE))
+        .group_by(TenantDatabase.schema_revision)
+    )
+    return {revision: count for revision, count in rows}  # noqa: C416  # mypy knows no rows
+
+
+def ledger(session: MainSession) -> Sequence[tuple[str, str, UUID]]:
+    """Each database of the ledger: its name, its tenant's state, its tenant's id."""
     rows = session.execute(
         select(
             TenantDatabase.database, Tenant.id, Tenant.state, func.coalesce(overdue, False)

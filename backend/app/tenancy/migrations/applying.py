@@ -158,9 +158,7 @@ def _write_version(connection: Connection, step: Step) -> None:
             "CREATE TABLE IF NOT EXISTS public.alembic_version (version_num varchar(32) NOT NULL"
             " CONSTRAINT alembic_version_pkc PRIMARY KEY)"
         )
-        done = connection.execute(
-            "INSERT INTO public.alembic_version VALUES (%s)", (step.target,)
-        )
+        done = connection.execute("INSERT INTO public.alembic_version VALUES (%s)", (step.target,))
     elif step.target is None:
         done = connection.execute(
             "DELETE FROM public.alembic_version WHERE version_num = %s", (step.source,)
