@@ -35,6 +35,7 @@ from app.domains.audit import service as audit
 from app.domains.documents import models as document_models
 from app.domains.documents import routes as documents
 from app.domains.documents import tasks as document_tasks
+from app.domains.fleet import models as fleet_models
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -75,6 +76,9 @@ BLUEPRINTS = (
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
 TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
+TASKS = (job_tasks, identity_tasks, document_tasks)
+MODELS = (identity_models, tenant_models, document_models, fleet_models)
+TASKS = (document_tasks,)
 
 
 def create_app(settings: Settings) -> Flask:

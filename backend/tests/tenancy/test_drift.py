@@ -76,9 +76,7 @@ DRIFTS = {
     ],
     "CREATE VIEW stray AS SELECT 1 AS one": [("extra", "view", "public.stray")],
     "CREATE TYPE stray AS ENUM ('a')": [("extra", "type", "public.stray")],
-    "GRANT SELECT ON documents TO PUBLIC": [
-        ("extra", "grant", "TABLE public.documents to PUBLIC")
-    ],
+    "GRANT SELECT ON documents TO PUBLIC": [("extra", "grant", "TABLE public.documents to PUBLIC")],
     "GRANT SELECT (name) ON documents TO PUBLIC": [
         ("extra", "grant", "COLUMN public.documents.name to PUBLIC")
     ],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from psycopg import errors, sql
+from psycopg import Error, errors, sql
 
 from app.tenancy.locations import TenantUnavailable
 from app.tenancy.migrations.rendering import Recipe, Step
@@ -40,8 +40,14 @@ class MigrationFailed(RuntimeError):
     """The database stays where its version row says; ``attempts`` were made."""
 
     def __init__(self, cause: Exception, attempts: int) -> None:
-        super().__init__(f"{type(cause).__name__}: {str(cause).strip()}")
+        super().__init__(_in_words(cause))
         self.attempts = attempts
+
+
+def _in_words(error: Exception) -> str:
+    """Without the server's DETAIL and CONTEXT, which show rows of the tenant's."""
+    primary = error.diag.message_primary if isinstance(error, Error) else None
+    return f"{type(error).__name__}: {primary or str(error).strip()}"
 
 
 class AnotherMigrator(TenantUnavailable):

@@ -38,18 +38,42 @@ class Step:
     def target(self) -> str | None:
         return self.revision.id if self.upwards else self.revision.down
 
+    def as_text(self) -> list[str]:
+        """For people: the statements, and where they leave a transaction or SQL."""
+        notes = [f"-- {self.revision.id} {'up' if self.upwards else 'down'}: {self.revision.title}"]
+        if self.revision.autocommit:
+            notes.append("-- each statement on its own, in no transaction")
+        if self.statements is None:
+            notes.append("-- Python, at each tenant")
+        return [*notes, *(self.statements or ())]
+
     @property
     def verb(self) -> Callable[[], None]:
         return self.revision.upgrade if self.upwards else self.revision.downgrade
 
 
-class Recipe:
-    """How to bring any database to one revision; each step is rendered once."""
+class WrongDirection(RuntimeError):
+    """The database lies beyond the target."""
 
-    def __init__(self, tree: Tree, installation: Installation, target: str | None) -> None:
+
+class Recipe:
+    """How to bring any database to one revision; each step is rendered once.
+
+    It leads in one direction only: going down drops what going up has made, and is asked for.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        installation: Installation,
+        target: str | None,
+        *,
+        downwards: bool = False,
+    ) -> None:
         self.tree = tree
         self.installation = installation
         self.target = target
+        self.downwards = downwards
         self._rendered: dict[tuple[str, bool], Step] = {}
         self._rendering = threading.Lock()
 
@@ -58,7 +82,11 @@ class Recipe:
 
         Raises:
             UnknownRevision: source or target is none of the tree's.
+            WrongDirection: the target lies on the other side.
         """
+        off = self.tree.place(self.target) - self.tree.place(source)
+        if off and (off < 0) is not self.downwards:
+            raise WrongDirection(f"the database is at {source}, beyond {self.target}")
         with self._rendering:
             return [self._step(*each) for each in self.tree.way(source, self.target)]
 
@@ -82,7 +110,8 @@ class Recipe:
             dialect_name="postgresql",
             # Without parameters nothing makes one percent sign out of two.
             dialect_opts={"paramstyle": "named"},
-            opts=self._options() | {"as_sql": True, "output_buffer": listener},
+            opts=self._options()
+            | {"as_sql": True, "literal_binds": True, "output_buffer": listener},
         )
         self._perform(verb, context)
         return tuple(listener.statements)
@@ -93,7 +122,7 @@ class Recipe:
 
     def _options(self) -> dict[str, Any]:
         # Migrations read role names from here: op.get_context().opts["installation"].
-        return {"installation": self.installation, "literal_binds": True}
+        return {"installation": self.installation}
 
 
 class _Listener:

@@ -8,6 +8,18 @@ from app.domains.tenants import queries
 from app.domains.tenants.models import SchemaRelease
 from app.domains.tenants.queries import LedgerEntry
 
+# What these verbs hand out.
+__all__ = [
+    "LedgerEntry",
+    "announce",
+    "count_by_revision",
+    "not_at",
+    "oldest_code_for",
+    "with_database",
+    "write_revision",
+    "write_tags",
+]
+
 
 def with_database(
     session: MainSession, *, tenant_ids: Sequence[UUID] | None = None

@@ -1,0 +1,302 @@
+"""Carries a plan out: wave after wave, several tenants at a time, each step of it on record.
+
+The version row in a tenant's database is the truth. The ledger follows it right after, so that a
+process that dies at any moment leaves nothing that the next run cannot see.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from app.core import clock
+from app.core.db import MainSession, platform_session
+from app.domains.fleet import queries
+from app.domains.fleet.errors import NothingToResume, RunInProgress
+from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus, RunStatus
+from app.domains.fleet.service import planning, waves
+from app.domains.fleet.service.parallel import in_parallel
+from app.domains.fleet.service.planning import Order, Plan
+from app.domains.tenants.service import ledger
+from app.domains.tenants.service.ledger import LedgerEntry
+from app.tenancy import templates
+from app.tenancy.manager import TenantDatabaseManager
+from app.tenancy.migrations import applying, tree
+from app.tenancy.migrations.applying import MigrationFailed
+from app.tenancy.migrations.rendering import Recipe
+from app.tenancy.server import AlreadyClaimed
+
+logger = logging.getLogger(__name__)
+
+_LATECOMERS = "latecomers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one tenant; ``error`` is None where it is at the target now."""
+
+    entry: LedgerEntry
+    source: str | None
+    target: str | None
+    attempts: int
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is: one tenant more."""
+
+    wave: str
+    done: int
+    total: int
+    outcome: Outcome
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run's end; no id where there was nothing to do, and so no run."""
+
+    run_id: UUID | None
+    status: RunStatus
+    counts: dict[str, int]
+    at_target: int
+
+
+def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
+    """Migrates the fleet; with nothing to do it opens no tenant's database and records nothing.
+
+    The template of the newest revision comes first, so that who is born meanwhile is at it.
+
+    Raises:
+        RunInProgress: another process migrates the fleet.
+        BadOrder: the order cannot be planned.
+        MigrationFailed, TemplateBroken: the migrations fail on an empty database already.
+    """
+    with claimed(manager):
+        planned = planning.plan(manager, order)
+        if order.downgrade_to is None:
+            templates.ensure(manager.server)
+        if not planned.waves:
+            return Ended(None, RunStatus.SUCCEEDED, {}, planned.at_target)
+        run_id = _record(planned)
+        return _carry_out(manager, run_id, tell, at_target=planned.at_target)
+
+
+def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
+    """Goes on with the newest run where it ended, failed tenants included.
+
+    Raises:
+        RunInProgress: another process migrates the fleet.
+        NothingToResume: the newest run was a success, or there is none.
+    """
+    with claimed(manager):
+        with platform_session() as session:
+            run = queries.unfinished_run(session)
+            if run is None:
+                raise NothingToResume("The newest run left nothing to do.")
+            if not tree.current().knows(run.target):
+                raise NothingToResume(f"This code has no revision {run.target}.")
+            run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
+            run_id = run.id
+        if not run.plan["downgrade"]:
+            templates.ensure(manager.server)
+        return _carry_out(manager, run_id, tell, at_target=0)
+
+
+@contextmanager
+def claimed(manager: TenantDatabaseManager) -> Iterator[None]:
+    """One run at a time; whoever holds the claim knows that a run still marked as running died."""
+    try:
+        with manager.server.claimed(manager.installation.id, "fleet"):
+            with platform_session() as session:
+                for run in queries.running_runs(session):
+                    run.status = RunStatus.INTERRUPTED
+            yield
+    except AlreadyClaimed as error:
+        raise RunInProgress("Another process is migrating the fleet; wait for its end.") from error
+
+
+def _record(planned: Plan) -> UUID:
+    """The run and every tenant's part in it; then other code learns of the revision."""
+    order = planned.order
+    with platform_session() as session:
+        run = MigrationRun(
+            target=order.target,
+            plan={
+                "waves": [wave.name for wave in planned.waves],
+                "everybody": not order.tenant_ids,
+                "downgrade": order.downgrade_to is not None,
+                "jobs": order.jobs,
+                "max_failures": order.max_failures,
+            },
+        )
+        session.add(run)
+        session.flush()  # the results refer to it
+        for number, wave in enumerate(planned.waves):
+            _add_results(session, run.id, number, wave.entries)
+        known = tree.current()
+        for revision in known.revisions:
+            oldest = known.oldest_code(revision.id)
+            ledger.announce(session, revision=revision.id, oldest_code=oldest)
+    return run.id
+
+
+def _add_results(
+    session: MainSession, run_id: UUID, wave: int, entries: Sequence[LedgerEntry]
+) -> None:
+    session.add_all(
+        MigrationResult(
+            run_id=run_id, tenant_id=each.tenant_id, wave=wave, place=place, source=each.revision
+        )
+        for place, each in enumerate(entries)
+    )
+
+
+def _carry_out(
+    manager: TenantDatabaseManager, run_id: UUID, tell: Tell, *, at_target: int
+) -> Ended:
+    try:
+        status = _Voyage(manager, run_id, tell).sail()
+    except BaseException as error:
+        with suppress(Exception):  # what went wrong first is what matters
+            _finish(run_id, RunStatus.INTERRUPTED, type(error).__name__)
+        raise
+    return Ended(run_id, status, _finish(run_id, status), at_target)
+
+
+def _finish(run_id: UUID, status: RunStatus, failure: str | None = None) -> dict[str, int]:
+    with platform_session() as session:
+        run = queries.run(session, run_id)
+        if run is not None:
+            run.status, run.failure, run.finished_at = status, failure, clock.now()
+        return queries.counts(session, run_id)
+
+
+class _Voyage:
+    """One go at a run, from its record."""
+
+    def __init__(self, manager: TenantDatabaseManager, run_id: UUID, tell: Tell) -> None:
+        self._manager = manager
+        self._run_id = run_id
+        self._tell = tell
+        with platform_session() as session:
+            run = queries.run(session, run_id)
+            if run is None:
+                raise LookupError("there is no such run")
+            self._plan = run.plan
+            counts = queries.counts(session, run_id)
+        self._recipe = Recipe(
+            tree.current(),
+            manager.installation,
+            run.target,
+            downwards=bool(run.plan["downgrade"]),
+        )
+        self._total = counts[ResultStatus.PENDING] + counts[ResultStatus.FAILED]
+        self._done = self._failures = 0
+
+    def sail(self) -> RunStatus:
+        for number, name in enumerate(self._plan["waves"]):
+            before = self._failures
+            self._wave(number, name)
+            if self._spent or (name == waves.CANARY and self._failures > before):
+                return RunStatus.STOPPED
+        while self._plan["everybody"] and self._add_latecomers():
+            self._wave(len(self._plan["waves"]), _LATECOMERS)
+            if self._spent:
+                return RunStatus.STOPPED
+        return RunStatus.FAILED if self._failures else RunStatus.SUCCEEDED
+
+    @property
+    def _spent(self) -> bool:
+        return self._failures > int(self._plan["max_failures"])
+
+    def _wave(self, number: int, name: str) -> None:
+        with platform_session() as session:
+            left = queries.tenants_left(session, self._run_id, wave=number)
+            found = ledger.with_database(session, tenant_ids=left)
+            entries = {entry.tenant_id: entry for entry in found}
+            for tenant_id in left:
+                if tenant_id not in entries:
+                    self._mark_gone(session, tenant_id)
+        outcomes = in_parallel(
+            self._migrate,
+            [entries[tenant_id] for tenant_id in left if tenant_id in entries],
+            jobs=int(self._plan["jobs"]),
+            go_on=lambda: not self._spent,
+        )
+        for outcome in outcomes:
+            self._write(outcome)
+            self._done += 1
+            self._failures += outcome.error is not None
+            self._tell(Progress(wave=name, done=self._done, total=self._total, outcome=outcome))
+
+    def _add_latecomers(self) -> bool:
+        """Tenants that older code made meanwhile, at its own revision."""
+        with platform_session() as session:
+            known = {row.tenant_id for row in queries.results(session, self._run_id)}
+            behind = ledger.not_at(session, self._recipe.target)
+            entries = [
+                entry
+                for entry in behind
+                if entry.tenant_id not in known and not self._plan["downgrade"]
+            ]
+            _add_results(session, self._run_id, len(self._plan["waves"]), entries)
+        self._total += len(entries)
+        return bool(entries)
+
+    def _migrate(self, entry: LedgerEntry) -> Outcome:
+        """Runs in a thread of its own; touches the tenant's database and nothing else."""
+        start = time.monotonic()
+        try:
+            passage = applying.migrate(
+                self._manager.server, entry.location.database, self._recipe, self._manager.patience
+            )
+        except MigrationFailed as error:
+            return Outcome(
+                entry=entry,
+                source=entry.revision,
+                target=self._where_it_is(entry),
+                attempts=error.attempts,
+                seconds=time.monotonic() - start,
+                error=str(error),
+            )
+        return Outcome(entry=entry, **asdict(passage), seconds=time.monotonic() - start)
+
+    def _where_it_is(self, entry: LedgerEntry) -> str | None:
+        """A failed tenant may have passed some revisions; unreachable, it is where it was."""
+        with (
+            suppress(Exception),
+            self._manager.server.connect_as_owner(entry.location.database) as connection,
+        ):
+            return applying.read_version(connection)
+        return entry.revision
+
+    def _write(self, outcome: Outcome) -> None:
+        entry = outcome.entry
+        if outcome.error is not None:
+            logger.error(
+                "migration failed", extra={"tenant": str(entry.tenant_id), "error": outcome.error}
+            )
+        with platform_session() as session:
+            there = ledger.write_revision(
+                session, tenant_id=entry.tenant_id, revision=outcome.target
+            )
+            row = queries.result(session, run_id=self._run_id, tenant_id=entry.tenant_id)
+            if row is None:
+                raise LookupError("a tenant that is no part of the run")
+            row.status = ResultStatus.SUCCEEDED if outcome.error is None else ResultStatus.FAILED
+            if not there:
+                row.status = ResultStatus.GONE
+            row.source, row.target, row.error = outcome.source, outcome.target, outcome.error
+            row.attempts, row.seconds = row.attempts + outcome.attempts, outcome.seconds
+
+    def _mark_gone(self, session: MainSession, tenant_id: UUID) -> None:
+        row = queries.result(session, run_id=self._run_id, tenant_id=tenant_id)
+        if row is not None:
+            row.status = ResultStatus.GONE
