@@ -35,6 +35,7 @@ from app.domains.audit import service as audit
 from app.domains.documents import models as document_models
 from app.domains.documents import routes as documents
 from app.domains.documents import tasks as document_tasks
+from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
@@ -123,6 +124,7 @@ def create_app(settings: Settings) -> Flask:
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    app.cli.add_command(fleet_cli.group)
     app.add_url_rule("/health", "health", health)
     app.shell_context_processor(shell_context)
     return app

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import psycopg
@@ -13,7 +13,14 @@ from app.tenancy import migrations
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import read_comment
-from app.tenancy.server import Connection, Server, comment_of, database_exists, statement
+from app.tenancy.server import (
+    AlreadyClaimed,
+    Connection,
+    Server,
+    comment_of,
+    database_exists,
+    statement,
+)
 
 # Run in a new template as the schema's owner, before and after the migrations.
 _BEFORE: Final = (
@@ -73,7 +80,7 @@ def ensure(server: Server) -> str:
 def scratch(server: Server, revision: str | None) -> Iterator[str]:
     """An empty tenant's database at the revision, to look at or to try on; dropped at the end."""
     name = server.installation.scratch(ids.new_id())
-    with server.connect_as_provisioner() as connection:
+    with server.claimed(name) as connection:
         try:
             _build(server, connection, name, revision)
             yield name
@@ -82,14 +89,15 @@ def scratch(server: Server, revision: str | None) -> Iterator[str]:
 
 
 def discard_scratch(server: Server) -> None:
-    """Drops what scratch databases a killed process left. Nobody else may be using any."""
+    """Drops the scratch databases that killed processes left; those in use are claimed."""
     with server.connect_as_provisioner() as connection:
         rows = connection.execute(
             "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s",
             (server.installation.schema_owner,),
         ).fetchall()
-        for (name,) in rows:
-            if server.installation.is_scratch(name):
+    for (name,) in rows:
+        if server.installation.is_scratch(name):
+            with suppress(AlreadyClaimed), server.claimed(name) as connection:
                 discard(connection, name)
 
 

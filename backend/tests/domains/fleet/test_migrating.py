@@ -11,7 +11,7 @@ import pytest
 from app.core import ids
 from app.core.db import platform_session
 from app.domains.fleet.errors import BadOrder, NothingToResume, RunInProgress
-from app.domains.fleet.models import RunStatus
+from app.domains.fleet.models import MigrationResult, RunStatus
 from app.domains.fleet.service import history, planning, running
 from app.domains.fleet.service.planning import Order
 from app.domains.tenants.models import TenantState
@@ -114,7 +114,7 @@ def test_one_failure_stops_nobody_else(lab: Laboratory, fleet: Fleet, release: R
         running.resume(lab.manager, tell=lambda _: None)
 
 
-def results(run_id: UUID | None) -> list[history.MigrationResult]:
+def results(run_id: UUID | None) -> list[MigrationResult]:
     assert run_id is not None
     with platform_session() as session:
         return list(history.one(session, run_id).results)
@@ -378,7 +378,8 @@ def test_an_interrupted_concurrent_index_is_made_anew(
     ):
         superuser.execute("CREATE INDEX ix_documents_name ON documents (name)")
         superuser.execute(
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_documents_name'::regclass"
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid = 'ix_documents_name'::regclass"
         )
     assert migrate(lab).status is RunStatus.SUCCEEDED
     expected = fresh_print(lab)

@@ -4,7 +4,6 @@ The version row in a tenant's database is the truth. The ledger follows it right
 process that dies at any moment leaves nothing that the next run cannot see.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,8 +26,6 @@ from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.applying import MigrationFailed
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.server import AlreadyClaimed
-
-logger = logging.getLogger(__name__)
 
 _LATECOMERS = "latecomers"
 
@@ -279,10 +276,6 @@ class _Voyage:
 
     def _write(self, outcome: Outcome) -> None:
         entry = outcome.entry
-        if outcome.error is not None:
-            logger.error(
-                "migration failed", extra={"tenant": str(entry.tenant_id), "error": outcome.error}
-            )
         with platform_session() as session:
             there = ledger.write_revision(
                 session, tenant_id=entry.tenant_id, revision=outcome.target
