@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core import db
 from app.core.errors import AppError
 from app.domains.tenants.service import deletion, lifecycle
+from app.domains.fleet.errors import NothingToResume
 from app.domains.fleet.service import running
 from app.domains.fleet.service.planning import Order
 from app.domains.tenants.service import lifecycle
@@ -106,13 +107,13 @@ class Company:
 
         return in_child(doomed) or {"died": True}
 
-    def _migrate_fleet(self, tree: str, what: str) -> None:
-        """As code that ships with the tree; one tenant at a time, so that steps can be counted."""
+    def _migrate_fleet(self, tree: str, jobs: str) -> None:
+        """As code that ships with the tree: goes on with a run that was killed, or begins one."""
         with released(Tree(Path(tree))):
-            if what == "resume":
+            try:
                 running.resume(self.manager, tell=lambda _: None)
-            else:
-                running.start(self.manager, Order(jobs=int(what)), tell=lambda _: None)
+            except NothingToResume:
+                running.start(self.manager, Order(jobs=int(jobs)), tell=lambda _: None)
 
 
 def in_child(work: Callable[[], Answer]) -> Answer:
