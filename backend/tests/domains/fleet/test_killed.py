@@ -9,6 +9,7 @@ import pytest
 from app.domains.fleet.errors import NothingToResume
 from app.domains.fleet.models import RunStatus
 from app.domains.fleet.service import running
+from app.domains.fleet.service.planning import Order
 from app.domains.tenants.service.ledger import LedgerEntry
 from app.tenancy import migrations, templates
 from app.tenancy.inspection.catalog import fingerprint, read_catalog
@@ -74,7 +75,7 @@ def resume_to_the_end(lab: Laboratory) -> None:
     try:
         assert running.resume(lab.manager, tell=lambda _: None).status is RunStatus.SUCCEEDED
     except NothingToResume:
-        running.start(lab.manager, running.Order(), tell=lambda _: None)
+        running.start(lab.manager, Order(), tell=lambda _: None)
 
 
 @pytest.mark.slow
