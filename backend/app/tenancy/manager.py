@@ -16,6 +16,8 @@ from app.settings import Settings
 from app.tenancy import migrations, provisioning, templates
 from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
 from app.tenancy.credentials import Credentials
+from app.tenancy.inspection import attempts
+from app.tenancy.inspection.isolation import Breach
 from app.tenancy.locations import Registry, TenantLocation, located
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
@@ -197,6 +199,22 @@ class TenantDatabaseManager:
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
             provisioning.let_in(connection, self.installation, location)
+
+    # Isolation.
+
+    def attack_as(
+        self, tenant: TenantLocation, *, doors: tuple[str, ...], stranger: str, shut_out: bool
+    ) -> list[Breach]:
+        """What a tenant's own login gets through of what it should not; see `attempts.attack`."""
+        breaches = attempts.attack(
+            self.server,
+            tenant,
+            self._credentials(tenant),
+            doors=doors,
+            stranger=stranger,
+            shut_out=shut_out,
+        )
+        return list(breaches)
 
     # Inside.
 

@@ -93,14 +93,16 @@ class Server:
             # What libpq says names the database and no secret.
             raise ServerUnavailable(f"No connection to {database}: {error}") from error
 
-    def connect_as_tenant(self, location: TenantLocation, credentials: Credentials) -> Connection:
-        """A connection with the tenant's own role.
+    def connect_as_tenant(
+        self, location: TenantLocation, credentials: Credentials, *, database: str | None = None
+    ) -> Connection:
+        """A connection with the tenant's own role; to another database where one is named.
 
         Raises:
             psycopg.OperationalError: the server or the tenant's database refuses.
         """
         login = {
-            "dbname": location.database,
+            "dbname": database or location.database,
             "user": location.role,
             "options": self._tenant_options,
         }

@@ -21,9 +21,10 @@ from app.tenancy.server import ServerUnavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """One tenant. ``revision`` is its database's own; ``error`` is why it could not be read."""
+    """One tenant of so many. ``revision`` is its database's own; ``error`` why it was not read."""
 
     entry: LedgerEntry
+    of: int
     revision: str | None = None
     differences: Sequence[Difference] = ()
     error: str | None = None
@@ -64,7 +65,7 @@ def inspect(
         entries = random.sample(entries, sample)
     references = _References(manager)
     for finding in in_parallel(lambda entry: _look(manager, entry), entries, jobs=jobs):
-        inspection = _judge(finding, references)
+        inspection = _judge(finding, references, len(entries))
         if repair_ledger and inspection.ledger_is_wrong:
             with platform_session() as session:
                 ledger.write_revision(
@@ -101,11 +102,11 @@ def _look(manager: TenantDatabaseManager, entry: LedgerEntry) -> _Finding:
         return _Finding(entry, None, None, str(error).strip())
 
 
-def _judge(finding: _Finding, references: _References) -> Inspection:
+def _judge(finding: _Finding, references: _References, of: int) -> Inspection:
     if finding.catalog is None:
-        return Inspection(entry=finding.entry, error=finding.error)
+        return Inspection(entry=finding.entry, of=of, error=finding.error)
     if finding.revision is not None and not tree.current().knows(finding.revision):
         error = f"this code knows no schema revision {finding.revision!r}"
-        return Inspection(entry=finding.entry, revision=finding.revision, error=error)
+        return Inspection(entry=finding.entry, of=of, revision=finding.revision, error=error)
     found = differences(references.of(finding.revision), finding.catalog)
-    return Inspection(entry=finding.entry, revision=finding.revision, differences=found)
+    return Inspection(entry=finding.entry, of=of, revision=finding.revision, differences=found)
