@@ -77,9 +77,15 @@ BLUEPRINTS = (
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
 TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
+MODELS = (
+    audit_models,
+    job_models,
+    identity_models,
+    tenant_models,
+    fleet_models,
+    document_models,
+)
 TASKS = (job_tasks, identity_tasks, document_tasks)
-MODELS = (identity_models, tenant_models, document_models, fleet_models)
-TASKS = (document_tasks,)
 
 
 def create_app(settings: Settings) -> Flask:

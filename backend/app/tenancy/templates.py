@@ -41,8 +41,7 @@ _UNUSABLE: Final = """
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
       AND c.relname <> 'alembic_version'
       AND (pg_get_userbyid(c.relowner) <> %(owner)s
-           OR NOT has_table_privilege(%(group)s, c.oid, 'SELECT')
-           OR NOT has_table_privilege(%(group)s, c.oid, 'INSERT'))
+           OR NOT has_table_privilege(%(group)s, c.oid, 'SELECT'))
     UNION ALL
     SELECT 'index ' || indexrelid::regclass FROM pg_index WHERE NOT indisvalid
 """

@@ -206,10 +206,14 @@ _INSIDE: Final[Mapping[str, str]] = {
         SELECT lanname, 'may use the language ' || lanname FROM pg_language
         WHERE lanpltrusted AND has_language_privilege(%(role)s, oid, 'USAGE')
     """,
+    # What acts as its owner is handed to the group by name, and finds its tables by a fixed path.
     "definer functions": """
-        SELECT proname, 'may call ' || oid::regprocedure || ' as its owner' FROM pg_proc
-        WHERE prosecdef AND has_function_privilege(%(role)s, oid, 'EXECUTE')
-          AND pronamespace = 'public'::regnamespace
+        SELECT p.proname, 'reaches ' || p.oid::regprocedure || ', which acts as its owner and '
+               || CASE WHEN g.grantee = 0 THEN 'is open to PUBLIC' ELSE 'has no search_path' END
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+        WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace
+          AND (g.grantee = 0 OR g.grantee <> p.proowner AND NOT EXISTS (
+              SELECT FROM unnest(p.proconfig) c WHERE c LIKE 'search_path=%%'))
     """,
 }
 

@@ -17,6 +17,7 @@ from app.domains.tenants.service import lifecycle
 from app.domains.tenants.service.ledger import LedgerEntry
 from tests.cast import Person
 from tests.domains.fleet.conftest import new_fleet, remove_fleet
+from tests.domains.fleet.trees import HEAD
 from tests.paths import PROJECT
 from tests.tenancy.laboratory import Laboratory
 
@@ -237,7 +238,7 @@ def broken(lab: Laboratory, pair: Pair, what: str) -> Iterator[None]:
         "acme": pair[0].location.database,
         "globex": pair[1].location.database,
         "main": installation.id,
-        "template": installation.template("0001"),
+        "template": installation.template(HEAD),
         "tenant_rw": installation.tenant_rw,
         "schema_owner": installation.schema_owner,
         "app": installation.app,

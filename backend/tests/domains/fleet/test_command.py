@@ -16,7 +16,7 @@ from app.domains.tenants.service.ledger import LedgerEntry
 from app.settings import Settings
 from app.tenancy.migrations import tree
 from tests.domains.fleet.conftest import Release, entries, revisions
-from tests.domains.fleet.trees import Migration, column
+from tests.domains.fleet.trees import HEAD, Migration, after, column
 from tests.paths import PROJECT
 from tests.tenancy.laboratory import Laboratory
 
@@ -46,11 +46,11 @@ def test_the_plan_changes_nothing(lab: Laboratory, fleet: Fleet, release: Releas
     assert "ALTER TABLE documents ADD COLUMN colour TEXT;" in shown.stdout
     assert "wave canary: 1 tenant(s)" in shown.stdout
     told = document(command(lab, "--dry-run", "--json"))
-    assert told["target"] == "0002"
+    assert told["target"] == after(1)
     assert {each["id"] for each in told["waves"][0]["tenants"]} == {
         str(each.tenant_id) for each in fleet
     }
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
 
 
 def test_a_run_and_its_history(lab: Laboratory, fleet: Fleet, release: Release) -> None:
@@ -66,7 +66,7 @@ def test_a_run_and_its_history(lab: Laboratory, fleet: Fleet, release: Release) 
     assert {each["status"] for each in run["results"]} == {"succeeded"}
     assert all(each["seconds"] > 0 for each in run["results"])
     words = command(lab, "--history", told["run_id"])
-    assert words.stdout.count("0001 to 0002") == 5
+    assert words.stdout.count(f"{HEAD} to {after(1)}") == 5
     again = command(lab)
     assert (again.exit_code, again.stdout) == (0, "Nothing to do: 5 tenant(s) are at the target.\n")
 
@@ -120,10 +120,10 @@ def test_a_server_that_is_away(lab: Laboratory, monkeypatch: pytest.MonkeyPatch)
 def test_going_down_is_asked_for_twice(lab: Laboratory, fleet: Fleet, release: Release) -> None:
     release(column("colour"))
     assert command(lab).exit_code == 0
-    assert command(lab, "--downgrade", "0001", input="n\n").exit_code == 1
-    assert revisions() == {"0002"}
-    assert command(lab, "--downgrade", "0001", "--yes").exit_code == 0
-    assert revisions() == {"0001"}
+    assert command(lab, "--downgrade", HEAD, input="n\n").exit_code == 1
+    assert revisions() == {after(1)}
+    assert command(lab, "--downgrade", HEAD, "--yes").exit_code == 0
+    assert revisions() == {HEAD}
 
 
 def test_verifying_finds_drift_and_repairs_the_ledger(
@@ -142,7 +142,7 @@ def test_verifying_finds_drift_and_repairs_the_ledger(
     assert found.exit_code == 1
     assert f"DIFFERS {fleet[0].slug} {fleet[0].tenant_id}: the ledger was wrong" in found.stdout
     assert "index public.ix_documents_file_id is missing" in found.stdout
-    assert {each.tenant_id for each in entries() if each.revision == "0001"} == {fleet[0].tenant_id}
+    assert {each.tenant_id for each in entries() if each.revision == HEAD} == {fleet[0].tenant_id}
     assert "1 succeeded" in command(lab).stdout
 
 
@@ -152,7 +152,7 @@ def test_a_rehearsal(lab: Laboratory, fleet: Fleet, release: Release) -> None:
     assert shown.exit_code == 0
     assert "3 rehearsed; no tenant was changed" in shown.stdout
     assert len(document(command(lab, "--rehearse=1", "--json"))["rehearsed"]) == 1
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
 
 
 def test_the_bar_ends_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:

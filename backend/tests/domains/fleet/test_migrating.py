@@ -22,7 +22,7 @@ from app.tenancy.inspection.catalog import fingerprint, read_catalog
 from app.tenancy.migrations import applying
 from tests.cast import Person
 from tests.domains.fleet.conftest import Release, entries, migrate, new_fleet, revisions
-from tests.domains.fleet.trees import Migration, column
+from tests.domains.fleet.trees import HEAD, Migration, after, column
 from tests.domains.tenants.ledger import set_state
 from tests.tenancy.laboratory import Laboratory, until
 
@@ -70,7 +70,7 @@ def test_everybody_is_brought_to_the_head(lab: Laboratory, fleet: Fleet, release
     ended = migrate(lab)
     assert ended.status is RunStatus.SUCCEEDED
     assert ended.counts["succeeded"] == len(fleet)
-    assert revisions() == {tree.head} == {"0003"}
+    assert revisions() == {tree.head} == {after(2)}
     expected = fresh_print(lab)
     assert all(print_of(lab, each.location.database) == expected for each in fleet)
     with lab.manager.tenant_db_session(fleet[0].location) as session:
@@ -99,8 +99,8 @@ def test_one_failure_stops_nobody_else(lab: Laboratory, fleet: Fleet, release: R
     ended = migrate(lab, jobs=2)
     assert ended.status is RunStatus.FAILED
     assert (ended.counts["succeeded"], ended.counts["failed"]) == (4, 1)
-    assert {each.revision for each in entries() if each.tenant_id != bad.tenant_id} == {"0002"}
-    assert version(lab, bad) == "0001"
+    assert {each.revision for each in entries() if each.tenant_id != bad.tenant_id} == {after(1)}
+    assert version(lab, bad) == HEAD
     [record] = [each for each in results(ended.run_id) if each.status == "failed"]
     assert record.tenant_id == bad.tenant_id
     assert record.error is not None
@@ -109,7 +109,7 @@ def test_one_failure_stops_nobody_else(lab: Laboratory, fleet: Fleet, release: R
     again = running.resume(lab.manager, tell=lambda _: None)
     assert again.run_id == ended.run_id
     assert again.status is RunStatus.SUCCEEDED
-    assert revisions() == {"0002"}
+    assert revisions() == {after(1)}
     with pytest.raises(NothingToResume):
         running.resume(lab.manager, tell=lambda _: None)
 
@@ -138,7 +138,7 @@ def test_a_failing_canary_saves_the_others(lab: Laboratory, fleet: Fleet, releas
     ended = migrate(lab, waves=("canary", "20%", "rest"), canaries=(bird.slug,), max_failures=9)
     assert ended.status is RunStatus.STOPPED
     assert (ended.counts["failed"], ended.counts["pending"]) == (1, 4)
-    assert {each.revision for each in entries()} == {"0001"}
+    assert {each.revision for each in entries()} == {HEAD}
 
 
 def test_a_failed_tenant_with_steps_behind_it_is_known_to_be_there(
@@ -155,8 +155,8 @@ def test_a_failed_tenant_with_steps_behind_it_is_known_to_be_there(
     release(index, column("colour"))
     on(lab, fleet[0], "ALTER TABLE documents ADD COLUMN colour int")
     migrate(lab)
-    assert version(lab, fleet[0]) == "0002"
-    assert {each.revision for each in entries()} == {"0002", "0003"}
+    assert version(lab, fleet[0]) == after(1)
+    assert {each.revision for each in entries()} == {after(1), after(2)}
 
 
 def test_suspended_tenants_are_migrated_and_those_being_deleted_are_not(
@@ -168,8 +168,8 @@ def test_suspended_tenants_are_migrated_and_those_being_deleted_are_not(
     try:
         ended = migrate(lab)
         assert ended.counts["succeeded"] == 4
-        assert version(lab, fleet[0]) == "0002"
-        assert version(lab, fleet[1]) == "0001"
+        assert version(lab, fleet[0]) == after(1)
+        assert version(lab, fleet[1]) == HEAD
     finally:
         set_state(fleet[1].tenant_id, TenantState.ACTIVE)
 
@@ -179,7 +179,7 @@ def test_only_those_asked_for(lab: Laboratory, fleet: Fleet, release: Release) -
     chosen = fleet[1].tenant_id
     ended = migrate(lab, tenant_ids=(chosen,))
     assert ended.counts["succeeded"] == 1
-    assert {each.tenant_id for each in entries() if each.revision == "0002"} == {chosen}
+    assert {each.tenant_id for each in entries() if each.revision == after(1)} == {chosen}
     with pytest.raises(BadOrder):
         migrate(lab, tenant_ids=(chosen, ids.new_id()))
 
@@ -188,9 +188,9 @@ def test_down_again(lab: Laboratory, fleet: Fleet, release: Release) -> None:
     release(column("colour"), column("shape"))
     before = {each.tenant_id: print_of(lab, each.location.database) for each in fleet}
     migrate(lab)
-    ended = migrate(lab, downgrade_to="0001")
+    ended = migrate(lab, downgrade_to=HEAD)
     assert ended.status is RunStatus.SUCCEEDED
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
     assert {each.tenant_id: print_of(lab, each.location.database) for each in fleet} == before
     with pytest.raises(BadOrder):
         migrate(lab, downgrade_to="0815")
@@ -204,18 +204,18 @@ def test_an_upgrade_never_goes_down(lab: Laboratory, fleet: Fleet, release: Rele
     [failed] = [each for each in results(ended.run_id) if each.status == "failed"]
     assert failed.error == "UnknownRevision: this code knows no schema revision '0099'"
     assert version(lab, fleet[0]) == "0099"
-    on(lab, fleet[0], "UPDATE alembic_version SET version_num = '0001'")
+    on(lab, fleet[0], f"UPDATE alembic_version SET version_num = '{HEAD}'")
 
 
 def test_the_version_row_is_the_truth(lab: Laboratory, fleet: Fleet, release: Release) -> None:
     """Killed between the tenant's commit and the ledger's: the next run sees and repairs it."""
     release(column("colour"))
     lab.manager.migrate_tenant_database(fleet[0].location)
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
     ended = migrate(lab)
     [first] = [each for each in results(ended.run_id) if each.tenant_id == fleet[0].tenant_id]
-    assert (first.status, first.source, first.target) == ("succeeded", "0002", "0002")
-    assert revisions() == {"0002"}
+    assert (first.status, first.source, first.target) == ("succeeded", after(1), after(1))
+    assert revisions() == {after(1)}
 
 
 def test_a_lock_is_waited_for_in_turns(lab: Laboratory, fleet: Fleet, release: Release) -> None:
@@ -284,9 +284,9 @@ def test_a_tenant_born_meanwhile_of_older_code_is_fetched(
                 born.extend(new_fleet(lab, alice, 1))
 
     ended = running.start(lab.manager, Order(), tell=bear)
-    assert [each.revision for each in born] == ["0001"]
+    assert [each.revision for each in born] == [HEAD]
     assert ended.counts["succeeded"] == len(fleet) + 1
-    assert revisions() == {"0002"}
+    assert revisions() == {after(1)}
 
 
 OLD = migrations.tree.TENANT
@@ -303,7 +303,7 @@ def test_a_tenant_born_during_a_run_is_born_at_the_head(
             born.extend(new_fleet(lab, alice, 1))
 
     running.start(lab.manager, Order(), tell=bear)
-    assert [each.revision for each in born] == ["0002"]
+    assert [each.revision for each in born] == [after(1)]
 
 
 def test_migrations_that_fail_on_an_empty_database_touch_nobody(
@@ -313,7 +313,7 @@ def test_migrations_that_fail_on_an_empty_database_touch_nobody(
     with counted(lab) as opened, pytest.raises(applying.MigrationFailed, match="nowhere"):
         migrate(lab)
     assert not set(opened) & {each.location.database for each in fleet}
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
 
 
 def test_a_table_that_a_tenant_could_not_use_is_refused_with_its_template(
@@ -355,7 +355,7 @@ def test_python_at_each_tenant(lab: Laboratory, fleet: Fleet, release: Release) 
         )
         assert comment == f"100% {each.location.database}"
     # All of it was undone where the last step failed.
-    assert version(lab, fleet[4]) == "0001"
+    assert version(lab, fleet[4]) == HEAD
     assert on(lab, fleet[4], "SELECT 1 FROM pg_attribute WHERE attname = 'colour'") == []
 
 
@@ -423,7 +423,10 @@ def test_a_plan_tells_who_goes_where_by_which_sql(
         ("rest", 2),
     ]
     assert rendered == {
-        "0001": ["-- 0002 up: Migration 0002.", "ALTER TABLE documents ADD COLUMN colour TEXT;"]
+        HEAD: [
+            f"-- {after(1)} up: Migration {after(1)}.",
+            "ALTER TABLE documents ADD COLUMN colour TEXT;",
+        ]
     }
 
 

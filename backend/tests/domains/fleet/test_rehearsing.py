@@ -9,7 +9,7 @@ from app.domains.tenants.service.ledger import LedgerEntry
 from app.tenancy import templates
 from app.tenancy.inspection import take_inventory
 from tests.domains.fleet.conftest import Release, revisions
-from tests.domains.fleet.trees import Migration, column
+from tests.domains.fleet.trees import HEAD, Migration, column
 from tests.tenancy.laboratory import Laboratory
 
 _ROWS = """
@@ -45,7 +45,7 @@ def test_the_largest_is_copied_while_it_is_in_use(
     assert rehearsed.database == largest.location.database
     assert rehearsed.error is None
     assert rehearsed.size > 8_000_000
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
     assert scratch_databases(lab) == set()
 
 
@@ -53,7 +53,7 @@ def test_the_copy_holds_the_rows(lab: Laboratory, largest: LedgerEntry) -> None:
     server = lab.manager.server
     with (
         server.connect_as_owner(largest.location.database) as original,
-        templates.scratch(server, "0001") as name,
+        templates.scratch(server, HEAD) as name,
     ):
         rehearsing.copy_rows(original, server, name)
         with server.connect_as_owner(name) as copy:
@@ -80,7 +80,7 @@ def test_what_would_fail_fails_in_the_rehearsal(
     outcomes = list(rehearsing.rehearse(lab.manager, Order(), largest=2))
     errors = [each.error for each in outcomes]
     assert errors == ['UniqueViolation: could not create unique index "u"', None]
-    assert revisions() == {"0001"}
+    assert revisions() == {HEAD}
     assert scratch_databases(lab) == set()
 
 
@@ -92,7 +92,7 @@ def test_what_a_killed_rehearsal_left_is_dropped_by_the_next(
         left = lab.installation.scratch(fleet[0].tenant_id)
         owner = lab.installation.schema_owner
         superuser.execute(f'CREATE DATABASE "{left}" OWNER {owner}'.encode())
-    with templates.scratch(lab.manager.server, "0001") as in_use:
+    with templates.scratch(lab.manager.server, HEAD) as in_use:
         list(rehearsing.rehearse(lab.manager, Order(), largest=1))
         assert scratch_databases(lab) == {in_use}
     assert not any(

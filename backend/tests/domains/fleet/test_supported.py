@@ -11,7 +11,7 @@ from app.tenancy.migrations import tree
 from app.tenancy.migrations.tree import UnknownRevision
 from tests.cast import House, Person, new_house
 from tests.domains.fleet.conftest import Release, migrate, remove_fleet
-from tests.domains.fleet.trees import column, released
+from tests.domains.fleet.trees import HEAD, after, column, released
 from tests.tenancy.laboratory import Laboratory
 
 OLD = tree.TENANT
@@ -23,22 +23,23 @@ def house(lab: Laboratory, alice: Person) -> House:
 
 
 def test_the_head_and_what_the_code_can_wait_for(release: Release) -> None:
-    assert release(column("a")).supported == {"0002"}
+    assert release(column("a")).supported == {after(1)}
     waits = "code_can_wait = True"
-    assert release(column("a"), column("b", attributes=waits)).supported == {"0002", "0003"}
-    assert release(column("a", attributes=waits), column("b")).supported == {"0003"}
+    assert release(column("a"), column("b", attributes=waits)).supported == {after(1), after(2)}
+    assert release(column("a", attributes=waits), column("b")).supported == {after(2)}
     both = release(column("a", attributes=waits), column("b", attributes=waits))
-    assert both.supported == migrations.supported() == {"0001", "0002", "0003"}
+    assert both.supported == migrations.supported() == {HEAD, after(1), after(2)}
 
 
 def test_the_oldest_code_is_that_of_the_last_breaking_revision(release: Release) -> None:
     breaks = "breaks_older_code = True"
     made = release(column("a"), column("b", attributes=breaks), column("c"))
-    assert [made.oldest_code(each.id) for each in made.revisions] == [
-        "0001",
-        "0001",
-        "0003",
-        "0003",
+    first, broken = made.revisions[0].id, after(2)
+    assert [made.oldest_code(after(number)) for number in range(4)] == [
+        first,
+        first,
+        broken,
+        broken,
     ]
 
 
@@ -86,7 +87,7 @@ def test_a_revision_that_nobody_announced_is_not_served(
         ledger.announce(session, revision="0777", oldest_code="0776")
     assert status(alice, house) == (503, "tenant_not_ready")
     with platform_session() as session:
-        ledger.announce(session, revision="0777", oldest_code="0001")
+        ledger.announce(session, revision="0777", oldest_code=HEAD)
     assert status(alice, house) == (200, "")
     remove_fleet(lab)
 

@@ -13,6 +13,13 @@ from app.core.db import MIGRATIONS
 from app.tenancy.migrations import tree
 from app.tenancy.migrations.tree import Tree
 
+HEAD = Tree(MIGRATIONS / "tenant").head
+
+
+def after(count: int) -> str:
+    """The revision of a test's so-many-th migration; 0 is the product's own head."""
+    return f"{int(HEAD) + count:04}"
+
 
 @dataclass(frozen=True)
 class Migration:
@@ -35,9 +42,9 @@ def column(name: str, **more: str) -> Migration:
 def grow(folder: Path, *migrations: Migration) -> Tree:
     """The product's tree with these revisions after its head."""
     shutil.copytree(MIGRATIONS / "tenant", folder)
-    head = Tree(MIGRATIONS / "tenant").head
-    for number, migration in enumerate(migrations, start=int(head) + 1):
-        revision = f"{number:04}"
+    head = HEAD
+    for number, migration in enumerate(migrations, start=1):
+        revision = after(number)
         text = dedent(
             f'''
             """Migration {revision}."""
