@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import anchor  # noqa: F401  # makes the backend's packages importable, so it is the first
 import connections
+import fleet
 import provisioning
 from embedded.errors import EmbeddedError
 from embedded.signals import StopRequested, stop_on_signals
@@ -28,6 +29,7 @@ class Benchmark(Protocol):
 _BENCHMARKS: Final[dict[str, Benchmark]] = {
     "provisioning": provisioning.measure,
     "connections": connections.measure,
+    "fleet": fleet.measure,
 }
 
 

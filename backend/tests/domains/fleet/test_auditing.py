@@ -229,6 +229,9 @@ BROKEN: dict[str, tuple[str, str, set[str], bool]] = {
     ),
 }
 
+# Before PostgreSQL 16 who may create roles may also grant any of them to itself.
+_ON_SOME_SERVERS = {"creates roles": {"attempt: statement"}}
+
 
 @contextmanager
 def broken(lab: Laboratory, pair: Pair, what: str) -> Iterator[None]:
@@ -257,7 +260,7 @@ def broken(lab: Laboratory, pair: Pair, what: str) -> Iterator[None]:
 def test_each_broken_thing_is_found(lab: Laboratory, pair: Pair, what: str) -> None:
     with broken(lab, pair, what):
         found = {breach.check for breach in audit(lab).breaches}
-    assert found == BROKEN[what][2]
+    assert found - _ON_SOME_SERVERS.get(what, set()) == BROKEN[what][2]
 
 
 def test_nothing_that_got_through_is_left_behind(lab: Laboratory, pair: Pair) -> None:
