@@ -111,18 +111,21 @@ class Server:
         )
 
     @contextmanager
-    def claimed(self, *resource: str) -> Iterator[Connection]:
-        """As `locked`, but waits for nobody.
+    def claimed(self, *resource: str, grace_ms: int = 1) -> Iterator[Connection]:
+        """As `locked`, for who would rather be refused than wait.
+
+        The sessions of a killed process end a moment after it: ``grace_ms`` may cover that.
 
         Raises:
             AlreadyClaimed: another process holds it.
         """
         with self.connect_as_provisioner() as connection:
-            row = connection.execute(
-                "SELECT pg_try_advisory_lock(%s)", (lock_key(*resource),)
-            ).fetchone()
-            if row != (True,):
-                raise AlreadyClaimed("Another process does this at the moment.")
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (str(grace_ms),))
+            try:
+                connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(*resource),))
+            except psycopg.errors.LockNotAvailable as error:
+                raise AlreadyClaimed("Another process does this at the moment.") from error
+            connection.execute("SELECT set_config('lock_timeout', '0', false)")
             yield connection
 
     @contextmanager

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from app.core import ids
 from app.core.db import platform_session
@@ -77,6 +78,20 @@ def test_everybody_is_brought_to_the_head(lab: Laboratory, fleet: Fleet, release
         assert (
             session.connection().exec_driver_sql("SELECT colour, shape FROM documents").all() == []
         )
+
+
+def test_the_end_of_a_run_is_in_the_audit_trail(
+    lab: Laboratory, fleet: Fleet, release: Release
+) -> None:
+    release(column("colour"))
+    ended = migrate(lab)
+    with platform_session() as session:
+        [(kind, details)] = session.execute(
+            text("SELECT type, details FROM platform_audit_entries WHERE target = :id"),
+            {"id": str(ended.run_id)},
+        )
+    assert kind == "fleet.migration_ended"
+    assert (details["status"], details["succeeded"]) == ("succeeded", len(fleet))
 
 
 def test_with_nothing_to_do_no_tenant_is_connected_to(
@@ -389,11 +404,11 @@ def test_an_interrupted_concurrent_index_is_made_anew(
 def test_percent_signs_colons_and_quotes_arrive_as_they_are(
     lab: Laboratory, fleet: Fleet, release: Release
 ) -> None:
-    text = "50% of :all it''s %s \\\\ %(x)s"
+    words = "50% of :all it''s %s \\\\ %(x)s"
     release(
         Migration(
             f"""
-            op.execute("COMMENT ON TABLE documents IS '{text}'".replace(":all", "\\\\:all"))
+            op.execute("COMMENT ON TABLE documents IS '{words}'".replace(":all", "\\\\:all"))
             op.add_column("documents", sa.Column("share", sa.Text(), server_default="9%"))
             """
         )

@@ -94,4 +94,4 @@ def test_a_revision_that_nobody_announced_is_not_served(
 
 def write_revision(tenant_id: UUID, revision: str) -> None:
     with platform_session() as session:
-        assert ledger.write_revision(session, tenant_id=tenant_id, revision=revision)
+        assert ledger.write_revisions(session, {tenant_id: revision}) == {tenant_id}

@@ -68,9 +68,7 @@ def inspect(
         inspection = _judge(finding, references, len(entries))
         if repair_ledger and inspection.ledger_is_wrong:
             with platform_session() as session:
-                ledger.write_revision(
-                    session, tenant_id=inspection.entry.tenant_id, revision=inspection.revision
-                )
+                ledger.write_revisions(session, {inspection.entry.tenant_id: inspection.revision})
         yield inspection
 
 

@@ -4,19 +4,23 @@ The version row in a tenant's database is the truth. The ledger follows it right
 process that dies at any moment leaves nothing that the next run cannot see.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from app.core import clock
+from sqlalchemy import update
+
+from app.core import clock, events
 from app.core.db import MainSession, platform_session
 from app.domains.fleet import queries
 from app.domains.fleet.errors import NothingToResume, RunInProgress
+from app.domains.fleet.events import FleetMigrationEnded
 from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus, RunStatus
 from app.domains.fleet.service import planning, waves
-from app.domains.fleet.service.parallel import in_parallel
+from app.domains.fleet.service.parallel import in_batches
 from app.domains.fleet.service.planning import Order, Plan
 from app.domains.tenants.service import ledger
 from app.domains.tenants.service.ledger import LedgerEntry
@@ -28,6 +32,7 @@ from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.server import AlreadyClaimed
 
 _LATECOMERS = "latecomers"
+_GRACE_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,7 @@ def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
 def claimed(manager: TenantDatabaseManager) -> Iterator[None]:
     """One run at a time; whoever holds the claim knows that a run still marked as running died."""
     try:
-        with manager.server.claimed(manager.installation.id, "fleet"):
+        with manager.server.claimed(manager.installation.id, "fleet", grace_ms=_GRACE_MS):
             with platform_session() as session:
                 for run in queries.running_runs(session):
                     run.status = RunStatus.INTERRUPTED
@@ -170,9 +175,12 @@ def _carry_out(
 def _finish(run_id: UUID, status: RunStatus, failure: str | None = None) -> dict[str, int]:
     with platform_session() as session:
         run = queries.run(session, run_id)
+        counts = queries.counts(session, run_id)
         if run is not None:
             run.status, run.failure, run.finished_at = status, failure, clock.now()
-        return queries.counts(session, run_id)
+            ended = FleetMigrationEnded(run_id=run_id, revision=run.target, status=status, **counts)
+            events.record(session, ended)
+        return counts
 
 
 class _Voyage:
@@ -196,6 +204,7 @@ class _Voyage:
         )
         self._total = counts[ResultStatus.PENDING] + counts[ResultStatus.FAILED]
         self._done = self._failures = 0
+        self._counting = threading.Lock()
 
     def sail(self) -> RunStatus:
         for number, name in enumerate(self._plan["waves"]):
@@ -221,17 +230,17 @@ class _Voyage:
             for tenant_id in left:
                 if tenant_id not in entries:
                     self._mark_gone(session, tenant_id)
-        outcomes = in_parallel(
+        batches = in_batches(
             self._migrate,
             [entries[tenant_id] for tenant_id in left if tenant_id in entries],
             jobs=int(self._plan["jobs"]),
             go_on=lambda: not self._spent,
         )
-        for outcome in outcomes:
-            self._write(outcome)
-            self._done += 1
-            self._failures += outcome.error is not None
-            self._tell(Progress(wave=name, done=self._done, total=self._total, outcome=outcome))
+        for outcomes in batches:
+            self._write(outcomes)
+            for outcome in outcomes:
+                self._done += 1
+                self._tell(Progress(wave=name, done=self._done, total=self._total, outcome=outcome))
 
     def _add_latecomers(self) -> bool:
         """Tenants that older code made meanwhile, at its own revision."""
@@ -255,6 +264,8 @@ class _Voyage:
                 self._manager.server, entry.location.database, self._recipe, self._manager.patience
             )
         except MigrationFailed as error:
+            with self._counting:
+                self._failures += 1
             return Outcome(
                 entry=entry,
                 source=entry.revision,
@@ -274,20 +285,27 @@ class _Voyage:
             return applying.read_version(connection)
         return entry.revision
 
-    def _write(self, outcome: Outcome) -> None:
-        entry = outcome.entry
+    def _write(self, outcomes: Sequence[Outcome]) -> None:
+        """Ledger and record of several tenants in one transaction: its commit costs most of it."""
+        revisions = {each.entry.tenant_id: each.target for each in outcomes}
         with platform_session() as session:
-            there = ledger.write_revision(
-                session, tenant_id=entry.tenant_id, revision=outcome.target
-            )
-            row = queries.result(session, run_id=self._run_id, tenant_id=entry.tenant_id)
-            if row is None:
-                raise LookupError("a tenant that is no part of the run")
-            row.status = ResultStatus.SUCCEEDED if outcome.error is None else ResultStatus.FAILED
-            if not there:
-                row.status = ResultStatus.GONE
-            row.source, row.target, row.error = outcome.source, outcome.target, outcome.error
-            row.attempts, row.seconds = row.attempts + outcome.attempts, outcome.seconds
+            there = ledger.write_revisions(session, revisions)
+            rows = [self._row(each, is_there=each.entry.tenant_id in there) for each in outcomes]
+            if rows:
+                session.execute(update(MigrationResult), rows)
+
+    def _row(self, outcome: Outcome, *, is_there: bool) -> dict[str, object]:
+        status = ResultStatus.SUCCEEDED if outcome.error is None else ResultStatus.FAILED
+        return {
+            "run_id": self._run_id,
+            "tenant_id": outcome.entry.tenant_id,
+            "status": status if is_there else ResultStatus.GONE,
+            "source": outcome.source,
+            "target": outcome.target,
+            "attempts": outcome.attempts,
+            "seconds": outcome.seconds,
+            "error": outcome.error,
+        }
 
     def _mark_gone(self, session: MainSession, tenant_id: UUID) -> None:
         row = queries.result(session, run_id=self._run_id, tenant_id=tenant_id)

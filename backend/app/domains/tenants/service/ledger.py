@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+from sqlalchemy import text
+
 from app.core.db import MainSession
 from app.domains.tenants import queries
 from app.domains.tenants.models import SchemaRelease
@@ -16,9 +18,18 @@ __all__ = [
     "not_at",
     "oldest_code_for",
     "with_database",
-    "write_revision",
+    "write_revisions",
     "write_tags",
 ]
+
+_WRITE_REVISIONS = text(
+    """
+    UPDATE tenant_databases d SET schema_revision = given.revision, updated_at = now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:revisions AS text[])) AS given (id, revision)
+    WHERE d.tenant_id = given.id
+    RETURNING d.tenant_id
+    """
+)
 
 
 def with_database(
@@ -40,12 +51,12 @@ def count_by_revision(session: MainSession) -> Mapping[str | None, int]:
     return queries.count_by_revision(session)
 
 
-def write_revision(session: MainSession, *, tenant_id: UUID, revision: str | None) -> bool:
-    """False where the tenant has no ledger row any more."""
-    row = queries.database(session, tenant_id)
-    if row is not None:
-        row.schema_revision = revision
-    return row is not None
+def write_revisions(session: MainSession, revisions: Mapping[UUID, str | None]) -> set[UUID]:
+    """Writes where each tenant's schema is; returns those that have a ledger row, still."""
+    rows = session.execute(
+        _WRITE_REVISIONS, {"ids": list(revisions), "revisions": list(revisions.values())}
+    )
+    return set(rows.scalars())
 
 
 def write_tags(session: MainSession, *, tenant_id: UUID, tags: Iterable[str]) -> None:
