@@ -84,10 +84,10 @@ def test_a_revision_that_nobody_announced_is_not_served(
     write_revision(house.id, "0777")
     assert status(alice, house) == (503, "tenant_not_ready")
     with platform_session() as session:
-        ledger.announce(session, revision="0777", oldest_code="0776")
+        ledger.announce(session, {"0777": "0776"})
     assert status(alice, house) == (503, "tenant_not_ready")
     with platform_session() as session:
-        ledger.announce(session, revision="0777", oldest_code=HEAD)
+        ledger.announce(session, {"0777": HEAD})
     assert status(alice, house) == (200, "")
     remove_fleet(lab)
 

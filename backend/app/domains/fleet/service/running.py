@@ -83,6 +83,7 @@ def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
     with claimed(manager):
         planned = planning.plan(manager, order)
         if order.downgrade_to is None:
+            _announce()
             templates.ensure(manager.server)
         if not planned.waves:
             return Ended(None, RunStatus.SUCCEEDED, {}, planned.at_target)
@@ -125,7 +126,7 @@ def claimed(manager: TenantDatabaseManager) -> Iterator[None]:
 
 
 def _record(planned: Plan) -> UUID:
-    """The run and every tenant's part in it; then other code learns of the revision."""
+    """The run, and every tenant's part in it."""
     order = planned.order
     with platform_session() as session:
         run = MigrationRun(
@@ -142,11 +143,14 @@ def _record(planned: Plan) -> UUID:
         session.flush()  # the results refer to it
         for number, wave in enumerate(planned.waves):
             _add_results(session, run.id, number, wave.entries)
-        known = tree.current()
-        for revision in known.revisions:
-            oldest = known.oldest_code(revision.id)
-            ledger.announce(session, revision=revision.id, oldest_code=oldest)
     return run.id
+
+
+def _announce() -> None:
+    """Tells older code which revisions it can serve, before any tenant is at one of them."""
+    known = tree.current()
+    with platform_session() as session:
+        ledger.announce(session, {each.id: known.oldest_code(each.id) for each in known.revisions})
 
 
 def _add_results(

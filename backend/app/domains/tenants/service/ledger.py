@@ -31,6 +31,15 @@ _WRITE_REVISIONS = text(
     """
 )
 
+_ANNOUNCE = text(
+    """
+    INSERT INTO schema_releases AS known (revision, oldest_code)
+    SELECT * FROM unnest(CAST(:revisions AS text[]), CAST(:codes AS text[]))
+    ON CONFLICT (revision) DO UPDATE SET oldest_code = excluded.oldest_code
+    WHERE known.oldest_code <> excluded.oldest_code
+    """
+)
+
 
 def with_database(
     session: MainSession, *, tenant_ids: Sequence[UUID] | None = None
@@ -65,9 +74,11 @@ def write_tags(session: MainSession, *, tenant_id: UUID, tags: Iterable[str]) ->
         row.tags = sorted(set(tags))
 
 
-def announce(session: MainSession, *, revision: str, oldest_code: str) -> None:
-    """Lets code that does not know the revision serve it, where the revision allows."""
-    session.merge(SchemaRelease(revision=revision, oldest_code=oldest_code))
+def announce(session: MainSession, oldest_code: Mapping[str, str]) -> None:
+    """Lets code that does not know a revision serve it, where it knows the oldest code for it."""
+    session.execute(
+        _ANNOUNCE, {"revisions": list(oldest_code), "codes": list(oldest_code.values())}
+    )
 
 
 def oldest_code_for(session: MainSession, revision: str) -> str | None:
