@@ -6,9 +6,8 @@ A copy is read in one snapshot, so its tenant's sessions are neither ended nor m
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from psycopg import sql
+from psycopg import IsolationLevel, sql
 
 from app.domains.fleet.service import planning
 from app.domains.fleet.service.planning import Order
@@ -20,8 +19,6 @@ from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.applying import MigrationFailed
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.server import Connection, Server
-
-_ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +81,12 @@ def _rehearse(
 
 def copy_rows(original: Connection, server: Server, name: str) -> None:
     """Fills a database of the same schema with the rows of the original, as of one moment."""
+    original.isolation_level, original.read_only = IsolationLevel.REPEATABLE_READ, True
     with (
         server.connect_as_owner(name) as copy,
         original.transaction(),
         copy.transaction(),
     ):
-        original.execute(_ONE_SNAPSHOT)
         # A row may refer to a table whose turn comes later.
         keys = _without_foreign_keys(copy)
         for table in _tables(original):
