@@ -28,7 +28,7 @@ from app.domains.documents import service as documents
 from app.domains.fleet.cli import draw_bar
 from app.domains.fleet.service.parallel import in_parallel
 from app.domains.identity.service import users
-from app.domains.tenants.service import directory, ledger, lifecycle
+from app.domains.tenants.service import deletion, directory, ledger, lifecycle
 from app.factory import create_app
 from app.integrations.storage import current_storage
 from app.settings import load_settings
@@ -81,7 +81,7 @@ def orders(app: Flask, arguments: argparse.Namespace) -> tuple[Callable[[str], N
 
         def remove(tenant_id: str) -> None:
             with app.app_context():
-                lifecycle.delete(current_manager(), tenant_id=UUID(tenant_id))
+                deletion.purge(current_manager(), current_storage(), tenant_id=UUID(tenant_id))
 
         return remove, [str(each.tenant_id) for each in seeded]
     owner_id = find_owner()

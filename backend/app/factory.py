@@ -75,8 +75,6 @@ BLUEPRINTS = (
     documents.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
-MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
-TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
 MODELS = (
     audit_models,
     job_models,
@@ -85,7 +83,7 @@ MODELS = (
     fleet_models,
     document_models,
 )
-TASKS = (job_tasks, identity_tasks, document_tasks)
+TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
 
 
 def create_app(settings: Settings) -> Flask:

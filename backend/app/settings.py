@@ -1,14 +1,11 @@
 """The only reader of the environment: typed, frozen, checked at start."""
 
+import base64
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Self, cast
 from urllib.parse import urlsplit
-
-import base64
-from pathlib import Path
-from typing import Annotated, Final, Self
 
 from cryptography.fernet import Fernet
 from flask import current_app
@@ -32,7 +29,6 @@ _MAILERS: Final = frozenset(
 )
 # An address, or a name and an address: "Acme Support <support@acme.example>".
 _MAILBOX: Final = r"^(?:[A-Za-z0-9 .&'-]+<[^\s<>@,;]+@[A-Za-z0-9.-]+>|[^\s<>@,;]+@[A-Za-z0-9.-]+)$"
-
 
 
 _SEED_BYTES: Final = 32

@@ -22,11 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import db
 from app.core.errors import AppError
-from app.domains.tenants.service import deletion, lifecycle
 from app.domains.fleet.errors import NothingToResume
 from app.domains.fleet.service import running
 from app.domains.fleet.service.planning import Order
-from app.domains.tenants.service import lifecycle
+from app.domains.tenants.service import deletion, lifecycle
 from app.factory import create_app
 from app.integrations.storage import current_storage
 from app.settings import load_settings

@@ -9,8 +9,8 @@ from sqlalchemy import DateTime, ForeignKey, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core import clock, ids
 from app.core.db import MainModel
+from app.core.stamps import Identified, active_while
 
 
 class RunStatus(StrEnum):
@@ -28,20 +28,17 @@ class ResultStatus(StrEnum):
     GONE = "gone"  # the tenant was deleted before its turn
 
 
-class MigrationRun(MainModel):
+class MigrationRun(Identified, MainModel):
     """One migration of the fleet. ``plan`` holds the names of the waves and the limits."""
 
     __tablename__ = "migration_runs"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=ids.new_id)
     target: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text, default=RunStatus.RUNNING)
     plan: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    started_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=clock.now, index=True
-    )
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     failure: Mapped[str | None] = mapped_column(Text)
+    active: Mapped[bool] = active_while("status = 'running'")
 
 
 class MigrationResult(MainModel):

@@ -10,7 +10,7 @@ from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus
 
 
 def newest_runs(session: MainSession, *, limit: int) -> Sequence[MigrationRun]:
-    statement = select(MigrationRun).order_by(MigrationRun.started_at.desc()).limit(limit)
+    statement = select(MigrationRun).order_by(MigrationRun.id.desc()).limit(limit)
     return session.scalars(statement).all()
 
 
@@ -20,7 +20,7 @@ def run(session: MainSession, run_id: UUID) -> MigrationRun | None:
 
 def unfinished_run(session: MainSession) -> MigrationRun | None:
     """The newest run, if tenants are left in it."""
-    newest = session.scalar(select(MigrationRun).order_by(MigrationRun.started_at.desc()).limit(1))
+    newest = session.scalar(select(MigrationRun).order_by(MigrationRun.id.desc()).limit(1))
     done = newest is None or newest.status == RunStatus.SUCCEEDED
     return None if done else newest
 

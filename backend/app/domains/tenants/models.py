@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy import ARRAY, ForeignKey, Index, Text, text
+from sqlalchemy import ARRAY, DateTime, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import MainModel
@@ -152,6 +153,8 @@ class TenantDatabase(Stamped, MainModel):
     sealed_credentials: Mapped[str] = mapped_column(Text)
     schema_revision: Mapped[str | None] = mapped_column(Text)
     active: Mapped[bool] = active_while("schema_revision IS NOT NULL")
+    # Words of the operator's, to choose tenants by: the canaries of a migration.
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
 
 
 class TenantDomain(Identified, MainModel):
@@ -178,8 +181,6 @@ class TenantDomain(Identified, MainModel):
     def challenge_name(self) -> str:
         """Where the DNS has to show the challenge."""
         return f"{CHALLENGE_LABEL}.{self.domain}"
-    # Words of the operator's, to choose tenants by: the canaries of a migration.
-    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
 
 
 class SchemaRelease(MainModel):

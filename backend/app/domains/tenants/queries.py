@@ -203,6 +203,16 @@ class LedgerEntry:
 
 def ledger(session: MainSession) -> Sequence[LedgerEntry]:
     overdue = or_(Tenant.state == TenantState.PURGING, Tenant.purge_at <= clock.now())
+    rows = session.execute(
+        select(
+            TenantDatabase.database, Tenant.id, Tenant.state, func.coalesce(overdue, False)
+        ).join(Tenant, Tenant.id == TenantDatabase.tenant_id)
+    )
+    return [LedgerEntry(name, id_, TenantState(state), due) for name, id_, state, due in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEntry:
     """A tenant with a whole database. ``revision`` is what the ledger believes."""
 
     tenant_id: UUID
@@ -213,8 +223,10 @@ def ledger(session: MainSession) -> Sequence[LedgerEntry]:
     tags: tuple[str, ...]
 
 
-# The states in which a tenant's database is whole, and kept.
-_WITH_DATABASE = (TenantState.ACTIVE, TenantState.SUSPENDED)
+# Deleted ones too: they can be restored until their purge begins.
+_KEPT: Final = (TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED)
+# A database is whole once it has a revision.
+_WITH_DATABASE: Final = and_(TenantDatabase.active, Tenant.state.in_(_KEPT))
 
 
 def with_database(
@@ -222,7 +234,7 @@ def with_database(
     *,
     tenant_ids: Sequence[UUID] | None = None,
     besides: tuple[str | None] | None = None,
-) -> Sequence[LedgerEntry]:
+) -> Sequence[FleetEntry]:
     """The one answer to which tenants have a database, oldest tenant first.
 
     ``besides`` holds the revision whose tenants are left out.
@@ -230,7 +242,7 @@ def with_database(
     statement = (
         select(TenantDatabase, Tenant.slug, Tenant.state)
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
-        .where(Tenant.state.in_(_WITH_DATABASE))
+        .where(_WITH_DATABASE)
         .order_by(Tenant.id)
     )
     if tenant_ids is not None:
@@ -238,7 +250,7 @@ def with_database(
     if besides is not None:
         statement = statement.where(TenantDatabase.schema_revision.is_distinct_from(besides[0]))
     return [
-        LedgerEntry(
+        FleetEntry(
             tenant_id=row.tenant_id,
             slug=slug,
             state=state,
@@ -254,20 +266,10 @@ def count_by_revision(session: MainSession) -> dict[str | None, int]:
     rows = session.execute(
         select(TenantDatabase.schema_revision, func.count())
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
-        .where(Tenant.state.in_(_WITH_DATABASE))
+        .where(_WITH_DATABASE)
         .group_by(TenantDatabase.schema_revision)
     )
     return {revision: count for revision, count in rows}  # noqa: C416  # mypy knows no rows
-
-
-def ledger(session: MainSession) -> Sequence[tuple[str, str, UUID]]:
-    """Each database of the ledger: its name, its tenant's state, its tenant's id."""
-    rows = session.execute(
-        select(
-            TenantDatabase.database, Tenant.id, Tenant.state, func.coalesce(overdue, False)
-        ).join(Tenant, Tenant.id == TenantDatabase.tenant_id)
-    )
-    return [LedgerEntry(name, id_, TenantState(state), due) for name, id_, state, due in rows]
 
 
 def forget(session: MainSession, tenant_id: UUID) -> None:

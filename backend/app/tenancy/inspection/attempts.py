@@ -49,7 +49,7 @@ def attack(
 ) -> Iterator[Breach]:
     """Tries every door, which are databases of others, and every statement in the own one.
 
-    ``shut_out`` says that the tenant is suspended: then its own door is to be shut as well.
+    ``shut_out`` says that the tenant is suspended or deleted: its own door is to be shut then.
     """
     for door in doors:
         yield from _try_door(server, tenant, credentials, door)

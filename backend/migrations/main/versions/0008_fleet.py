@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 
 def upgrade() -> None:
@@ -35,15 +35,21 @@ def _create_runs() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("plan", JSONB(), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
         sa.Column("failure", sa.Text()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "active",
+            sa.Boolean(),
+            sa.Computed("status = 'running'", persisted=True),
+            nullable=False,
+        ),
         sa.CheckConstraint(
             "status IN ('running', 'succeeded', 'failed', 'stopped', 'interrupted')",
             name="ck_migration_runs_status",
         ),
     )
-    op.create_index("ix_migration_runs_started_at", "migration_runs", ["started_at"])
     op.create_table(
         "migration_results",
         sa.Column(

@@ -11,8 +11,9 @@ from app.core import ids
 from app.core.db import platform_session
 from app.domains.fleet.service import running
 from app.domains.fleet.service.planning import Order
-from app.domains.tenants.service import ledger, lifecycle
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service import deletion, ledger, lifecycle
+from app.domains.tenants.service.ledger import FleetEntry
+from app.integrations.storage import current_storage
 from app.tenancy.migrations.tree import Tree
 from tests.cast import Person, new_person
 from tests.domains.fleet.trees import grow, released
@@ -44,7 +45,7 @@ def alice(lab: Laboratory) -> Person:
 
 
 @pytest.fixture
-def fleet(lab: Laboratory, alice: Person) -> Iterator[list[LedgerEntry]]:
+def fleet(lab: Laboratory, alice: Person) -> Iterator[list[FleetEntry]]:
     """Five tenants at the product's head, gone after the test."""
     yield new_fleet(lab, alice, 5)
     remove_fleet(lab)
@@ -60,7 +61,7 @@ def release(tmp_path: Path) -> Iterator[Release]:
         )
 
 
-def new_fleet(lab: Laboratory, owner: Person, count: int) -> list[LedgerEntry]:
+def new_fleet(lab: Laboratory, owner: Person, count: int) -> list[FleetEntry]:
     made = {
         lifecycle.create_tenant(
             lab.manager,
@@ -75,10 +76,10 @@ def new_fleet(lab: Laboratory, owner: Person, count: int) -> list[LedgerEntry]:
 
 def remove_fleet(lab: Laboratory) -> None:
     for entry in entries():
-        lifecycle.delete(lab.manager, tenant_id=entry.tenant_id)
+        deletion.purge(lab.manager, current_storage(), tenant_id=entry.tenant_id)
 
 
-def entries() -> list[LedgerEntry]:
+def entries() -> list[FleetEntry]:
     with platform_session() as session:
         return list(ledger.with_database(session))
 

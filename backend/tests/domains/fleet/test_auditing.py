@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from app.domains.fleet.service import auditing, reports
 from app.domains.fleet.service.auditing import Audit
 from app.domains.tenants.service import lifecycle
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from tests.cast import Person
 from tests.domains.fleet.conftest import new_fleet, remove_fleet
 from tests.domains.fleet.trees import HEAD
@@ -25,14 +25,14 @@ KEY = SecretStr("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
 
 
 @pytest.fixture(scope="module")
-def pair(lab: Laboratory, alice: Person) -> Iterator[tuple[LedgerEntry, LedgerEntry]]:
+def pair(lab: Laboratory, alice: Person) -> Iterator[tuple[FleetEntry, FleetEntry]]:
     """Two tenants that stay for the module; what a test breaks, it mends."""
     acme, globex = new_fleet(lab, alice, 2)
     yield acme, globex
     remove_fleet(lab)
 
 
-Pair = tuple[LedgerEntry, LedgerEntry]
+Pair = tuple[FleetEntry, FleetEntry]
 
 
 def audit(lab: Laboratory) -> Audit:

@@ -12,7 +12,7 @@ from flask.cli import ScriptInfo
 from app.core import ids
 from app.domains.fleet import cli
 from app.domains.fleet.service import running
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.settings import Settings
 from app.tenancy.migrations import tree
 from tests.domains.fleet.conftest import Release, entries, revisions
@@ -20,7 +20,7 @@ from tests.domains.fleet.trees import HEAD, Migration, after, column
 from tests.paths import PROJECT
 from tests.tenancy.laboratory import Laboratory
 
-Fleet = list[LedgerEntry]
+Fleet = list[FleetEntry]
 OLD = tree.TENANT
 
 
@@ -34,7 +34,7 @@ def document(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def spoil(lab: Laboratory, entry: LedgerEntry) -> None:
+def spoil(lab: Laboratory, entry: FleetEntry) -> None:
     with lab.manager.server.connect_as_owner(entry.location.database) as connection:
         connection.execute("ALTER TABLE documents ADD COLUMN colour int")
 

@@ -10,7 +10,7 @@ from app.domains.fleet.errors import NothingToResume
 from app.domains.fleet.models import RunStatus
 from app.domains.fleet.service import running
 from app.domains.fleet.service.planning import Order
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy import migrations, templates
 from app.tenancy.inspection.catalog import fingerprint, read_catalog
 from app.tenancy.migrations import applying
@@ -62,7 +62,7 @@ def print_of(lab: Laboratory, database: str) -> tuple[str | None, str]:
         return applying.read_version(connection), fingerprint(read_catalog(connection))
 
 
-def prints(lab: Laboratory, fleet: list[LedgerEntry]) -> set[tuple[str | None, str]]:
+def prints(lab: Laboratory, fleet: list[FleetEntry]) -> set[tuple[str | None, str]]:
     return {print_of(lab, entry.location.database) for entry in fleet}
 
 

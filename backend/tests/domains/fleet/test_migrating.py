@@ -17,7 +17,7 @@ from app.domains.fleet.service import history, planning, running
 from app.domains.fleet.service.planning import Order
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.service import lifecycle
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy import migrations, templates
 from app.tenancy.inspection.catalog import fingerprint, read_catalog
 from app.tenancy.migrations import applying
@@ -27,16 +27,16 @@ from tests.domains.fleet.trees import HEAD, Migration, after, column
 from tests.domains.tenants.ledger import set_state
 from tests.tenancy.laboratory import Laboratory, until
 
-Fleet = list[LedgerEntry]
+Fleet = list[FleetEntry]
 
 
-def on(lab: Laboratory, entry: LedgerEntry, statement: str) -> list[tuple[object, ...]]:
+def on(lab: Laboratory, entry: FleetEntry, statement: str) -> list[tuple[object, ...]]:
     with lab.manager.server.connect_as_owner(entry.location.database) as connection:
         cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
 
 
-def version(lab: Laboratory, entry: LedgerEntry) -> str | None:
+def version(lab: Laboratory, entry: FleetEntry) -> str | None:
     with lab.manager.server.connect_as_owner(entry.location.database) as connection:
         return applying.read_version(connection)
 
@@ -174,12 +174,12 @@ def test_a_failed_tenant_with_steps_behind_it_is_known_to_be_there(
     assert {each.revision for each in entries()} == {after(1), after(2)}
 
 
-def test_suspended_tenants_are_migrated_and_those_being_deleted_are_not(
+def test_suspended_and_deleted_tenants_are_migrated_and_those_being_purged_are_not(
     lab: Laboratory, fleet: Fleet, release: Release
 ) -> None:
     release(column("colour"))
     lifecycle.suspend(lab.manager, tenant_id=fleet[0].tenant_id)
-    set_state(fleet[1].tenant_id, TenantState.DELETING)
+    set_state(fleet[1].tenant_id, TenantState.PURGING)
     try:
         ended = migrate(lab)
         assert ended.counts["succeeded"] == 4
@@ -254,7 +254,7 @@ def _migrate_in_thread(lab: Laboratory) -> running.Ended:
         return migrate(lab)
 
 
-def _waits(lab: Laboratory, entry: LedgerEntry) -> bool:
+def _waits(lab: Laboratory, entry: FleetEntry) -> bool:
     with lab.as_superuser() as superuser:
         row = superuser.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'",
@@ -263,7 +263,7 @@ def _waits(lab: Laboratory, entry: LedgerEntry) -> bool:
     return row != (0,)
 
 
-def _waits_no_more(lab: Laboratory, entry: LedgerEntry) -> bool:
+def _waits_no_more(lab: Laboratory, entry: FleetEntry) -> bool:
     return not _waits(lab, entry)
 
 

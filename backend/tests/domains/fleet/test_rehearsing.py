@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from app.domains.fleet.service import rehearsing
 from app.domains.fleet.service.planning import Order
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy import templates
 from app.tenancy.inspection import take_inventory
 from tests.domains.fleet.conftest import Release, revisions
@@ -23,7 +23,7 @@ _ROWS = """
 
 
 @pytest.fixture
-def largest(lab: Laboratory, fleet: list[LedgerEntry]) -> LedgerEntry:
+def largest(lab: Laboratory, fleet: list[FleetEntry]) -> FleetEntry:
     with lab.manager.server.connect_as_owner(fleet[2].location.database) as connection:
         connection.execute(_ROWS)
     return fleet[2]
@@ -36,7 +36,7 @@ def scratch_databases(lab: Laboratory) -> set[str]:
 
 
 def test_the_largest_is_copied_while_it_is_in_use(
-    lab: Laboratory, largest: LedgerEntry, release: Release
+    lab: Laboratory, largest: FleetEntry, release: Release
 ) -> None:
     release(column("colour"))
     with lab.manager.tenant_db_session(largest.location) as session:
@@ -49,7 +49,7 @@ def test_the_largest_is_copied_while_it_is_in_use(
     assert scratch_databases(lab) == set()
 
 
-def test_the_copy_holds_the_rows(lab: Laboratory, largest: LedgerEntry) -> None:
+def test_the_copy_holds_the_rows(lab: Laboratory, largest: FleetEntry) -> None:
     server = lab.manager.server
     with (
         server.connect_as_owner(largest.location.database) as original,
@@ -69,7 +69,7 @@ def test_the_copy_holds_the_rows(lab: Laboratory, largest: LedgerEntry) -> None:
 
 
 def test_what_would_fail_fails_in_the_rehearsal(
-    lab: Laboratory, largest: LedgerEntry, release: Release
+    lab: Laboratory, largest: FleetEntry, release: Release
 ) -> None:
     release(
         Migration(
@@ -85,7 +85,7 @@ def test_what_would_fail_fails_in_the_rehearsal(
 
 
 def test_what_a_killed_rehearsal_left_is_dropped_by_the_next(
-    lab: Laboratory, fleet: list[LedgerEntry], release: Release
+    lab: Laboratory, fleet: list[FleetEntry], release: Release
 ) -> None:
     release(column("colour"))
     with lab.as_superuser() as superuser:

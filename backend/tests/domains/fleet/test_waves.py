@@ -5,16 +5,16 @@ import pytest
 from app.core import ids
 from app.domains.fleet.errors import BadOrder
 from app.domains.fleet.service.waves import divide, read_waves
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy.locations import TenantLocation
 
 
-def tenant(number: int, *tags: str) -> LedgerEntry:
+def tenant(number: int, *tags: str) -> FleetEntry:
     tenant_id = ids.new_id()
     location = TenantLocation(
         tenant_id=tenant_id, server="default", database=f"d{number}", sealed_credentials=""
     )
-    return LedgerEntry(tenant_id, f"t{number}", "active", location, "0001", tags)
+    return FleetEntry(tenant_id, f"t{number}", "active", location, "0001", tags)
 
 
 FLEET = [tenant(number, *(["beta"] if number in {3, 7} else [])) for number in range(40)]

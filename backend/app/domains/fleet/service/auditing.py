@@ -15,14 +15,14 @@ from app.core.db import platform_session
 from app.core.errors import Unavailable
 from app.domains.fleet.service.parallel import in_parallel
 from app.domains.tenants.service import ledger
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.settings import Settings
 from app.tenancy import migrations
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach, audit_database, audit_server
 from app.tenancy.manager import TenantDatabaseManager
 
-_SUSPENDED: Final = "suspended"
+_SHUT_OUT: Final = ("suspended", "deleted")
 _MAINTENANCE: Final = ("postgres", "template1")
 
 
@@ -43,7 +43,7 @@ class Audit:
 class _Target:
     """A tenant, and the next one, whose database and role it is tried on."""
 
-    entry: LedgerEntry
+    entry: FleetEntry
     stranger: str
 
 
@@ -85,7 +85,7 @@ def audit(
     )
 
 
-def _targets(everybody: Sequence[LedgerEntry], tenant_ids: Sequence[UUID] | None) -> list[_Target]:
+def _targets(everybody: Sequence[FleetEntry], tenant_ids: Sequence[UUID] | None) -> list[_Target]:
     """Each with the next in a ring; one who is alone has nobody to intrude on but itself."""
     ring = pairwise([*everybody, *everybody[:1]])
     return [
@@ -109,7 +109,7 @@ def _examine(
                 location,
                 doors=doors if alone else (target.stranger, *doors),
                 stranger=stranger,
-                shut_out=target.entry.state == _SUSPENDED,
+                shut_out=target.entry.state in _SHUT_OUT,
             ),
         ]
     except (Unavailable, psycopg.Error) as error:

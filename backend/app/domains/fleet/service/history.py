@@ -52,7 +52,7 @@ def _record(
         target=run.target,
         status=run.status,
         plan=run.plan,
-        started_at=run.started_at,
+        started_at=run.created_at,
         finished_at=run.finished_at,
         failure=run.failure,
         counts=queries.counts(session, run.id),

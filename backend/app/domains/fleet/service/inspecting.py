@@ -10,7 +10,7 @@ import psycopg
 from app.core.db import platform_session
 from app.domains.fleet.service.parallel import in_parallel
 from app.domains.tenants.service import ledger
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy import templates
 from app.tenancy.inspection.catalog import Catalog, read_catalog
 from app.tenancy.inspection.drift import Difference, differences
@@ -23,7 +23,7 @@ from app.tenancy.server import ServerUnavailable
 class Inspection:
     """One tenant of so many. ``revision`` is its database's own; ``error`` why it was not read."""
 
-    entry: LedgerEntry
+    entry: FleetEntry
     of: int
     revision: str | None = None
     differences: Sequence[Difference] = ()
@@ -40,7 +40,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    entry: LedgerEntry
+    entry: FleetEntry
     revision: str | None
     catalog: Catalog | None
     error: str | None
@@ -90,7 +90,7 @@ class _References:
         return self._known[revision]
 
 
-def _look(manager: TenantDatabaseManager, entry: LedgerEntry) -> _Finding:
+def _look(manager: TenantDatabaseManager, entry: FleetEntry) -> _Finding:
     """Runs in a thread of its own."""
     try:
         with manager.server.connect_as_owner(entry.location.database) as connection:

@@ -9,7 +9,7 @@ from app.domains.fleet.errors import BadOrder
 from app.domains.fleet.service import waves
 from app.domains.fleet.service.waves import Wave
 from app.domains.tenants.service import ledger
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy.inspection import database_sizes
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import tree
@@ -41,7 +41,7 @@ class Plan:
     at_target: int = 0
 
     @property
-    def entries(self) -> list[LedgerEntry]:
+    def entries(self) -> list[FleetEntry]:
         return [entry for wave in self.waves for entry in wave.entries]
 
 
@@ -69,7 +69,7 @@ def plan(manager: TenantDatabaseManager, order: Order) -> Plan:
     return Plan(order, divided, everybody - len(entries))
 
 
-def _expect_all(found: Sequence[LedgerEntry], chosen: Sequence[UUID]) -> int:
+def _expect_all(found: Sequence[FleetEntry], chosen: Sequence[UUID]) -> int:
     missing = set(chosen) - {entry.tenant_id for entry in found}
     if missing:
         named = ", ".join(sorted(map(str, missing)))

@@ -23,7 +23,7 @@ from app.domains.fleet.service import planning, waves
 from app.domains.fleet.service.parallel import in_batches
 from app.domains.fleet.service.planning import Order, Plan
 from app.domains.tenants.service import ledger
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy import templates
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import applying, tree
@@ -39,7 +39,7 @@ _GRACE_MS = 2_000
 class Outcome:
     """What became of one tenant; ``error`` is None where it is at the target now."""
 
-    entry: LedgerEntry
+    entry: FleetEntry
     source: str | None
     target: str | None
     attempts: int
@@ -154,7 +154,7 @@ def _announce() -> None:
 
 
 def _add_results(
-    session: MainSession, run_id: UUID, wave: int, entries: Sequence[LedgerEntry]
+    session: MainSession, run_id: UUID, wave: int, entries: Sequence[FleetEntry]
 ) -> None:
     session.add_all(
         MigrationResult(
@@ -260,7 +260,7 @@ class _Voyage:
         self._total += len(entries)
         return bool(entries)
 
-    def _migrate(self, entry: LedgerEntry) -> Outcome:
+    def _migrate(self, entry: FleetEntry) -> Outcome:
         """Runs in a thread of its own; touches the tenant's database and nothing else."""
         start = time.monotonic()
         try:
@@ -280,7 +280,7 @@ class _Voyage:
             )
         return Outcome(entry=entry, **asdict(passage), seconds=time.monotonic() - start)
 
-    def _where_it_is(self, entry: LedgerEntry) -> str | None:
+    def _where_it_is(self, entry: FleetEntry) -> str | None:
         """A failed tenant may have passed some revisions; unreachable, it is where it was."""
         with (
             suppress(Exception),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.domains.fleet.errors import BadOrder
-from app.domains.tenants.service.ledger import LedgerEntry
+from app.domains.tenants.service.ledger import FleetEntry
 
 CANARY: Final = "canary"
 REST: Final = "rest"
@@ -25,7 +25,7 @@ class Wave:
     """A wave's name, as it was asked for, and its tenants in their order."""
 
     name: str
-    entries: Sequence[LedgerEntry]
+    entries: Sequence[FleetEntry]
 
 
 def read_waves(text: str) -> list[str]:
@@ -44,7 +44,7 @@ def read_waves(text: str) -> list[str]:
 
 
 def divide(
-    entries: Sequence[LedgerEntry],
+    entries: Sequence[FleetEntry],
     names: Sequence[str],
     *,
     canaries: Sequence[str],
@@ -73,10 +73,10 @@ def _count(name: str, everybody: int, left: int) -> int:
 
 
 def _choose(
-    entries: Sequence[LedgerEntry], canaries: Sequence[str], sizes: Mapping[str, int]
-) -> list[LedgerEntry]:
+    entries: Sequence[FleetEntry], canaries: Sequence[str], sizes: Mapping[str, int]
+) -> list[FleetEntry]:
     """The canaries, none twice; a name that matches nobody is somebody who needs no migration."""
-    found: dict[object, LedgerEntry] = {}
+    found: dict[object, FleetEntry] = {}
     for choice in canaries or ("smallest:1",):
         for entry in _chosen_by(choice, entries, sizes):
             found.setdefault(entry.tenant_id, entry)
@@ -84,8 +84,8 @@ def _choose(
 
 
 def _chosen_by(
-    choice: str, entries: Sequence[LedgerEntry], sizes: Mapping[str, int]
-) -> Sequence[LedgerEntry]:
+    choice: str, entries: Sequence[FleetEntry], sizes: Mapping[str, int]
+) -> Sequence[FleetEntry]:
     match = _CHOICE.fullmatch(choice)
     if match is None:
         return [each for each in entries if choice in {str(each.tenant_id), each.slug}]

@@ -8,11 +8,11 @@ from sqlalchemy import text
 from app.core.db import MainSession
 from app.domains.tenants import queries
 from app.domains.tenants.models import SchemaRelease
-from app.domains.tenants.queries import LedgerEntry
+from app.domains.tenants.queries import FleetEntry
 
 # What these verbs hand out.
 __all__ = [
-    "LedgerEntry",
+    "FleetEntry",
     "announce",
     "count_by_revision",
     "not_at",
@@ -43,14 +43,17 @@ _ANNOUNCE = text(
 
 def with_database(
     session: MainSession, *, tenant_ids: Sequence[UUID] | None = None
-) -> Sequence[LedgerEntry]:
-    """Every tenant that has a whole database, suspended ones too, or those of the ids that have."""
+) -> Sequence[FleetEntry]:
+    """Every tenant that has a whole database, or those of the ids that have.
+
+    Suspended ones too, and deleted ones in their period of grace: both come back.
+    """
     return queries.with_database(session, tenant_ids=tenant_ids)
 
 
 def not_at(
     session: MainSession, revision: str | None, *, tenant_ids: Sequence[UUID] | None = None
-) -> Sequence[LedgerEntry]:
+) -> Sequence[FleetEntry]:
     """Those `with_database` whose schema is at another revision."""
     return queries.with_database(session, tenant_ids=tenant_ids, besides=(revision,))
 
