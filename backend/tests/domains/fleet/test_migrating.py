@@ -419,7 +419,8 @@ def test_percent_signs_colons_and_quotes_arrive_as_they_are(
     [(default,)] = on(
         lab,
         fleet[0],
-        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'documents'::regclass",
+        "SELECT column_default FROM information_schema.columns"
+        " WHERE table_name = 'documents' AND column_name = 'share'",
     )
     assert default == "'9%'::text"
 
