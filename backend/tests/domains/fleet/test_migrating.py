@@ -180,11 +180,13 @@ def test_suspended_and_deleted_tenants_are_migrated_and_those_being_purged_are_n
     release(column("colour"))
     lifecycle.suspend(lab.manager, tenant_id=fleet[0].tenant_id)
     set_state(fleet[1].tenant_id, TenantState.PURGING)
+    set_state(fleet[2].tenant_id, TenantState.DELETED)
     try:
         ended = migrate(lab)
         assert ended.counts["succeeded"] == 4
         assert version(lab, fleet[0]) == after(1)
         assert version(lab, fleet[1]) == HEAD
+        assert version(lab, fleet[2]) == after(1)
     finally:
         set_state(fleet[1].tenant_id, TenantState.ACTIVE)
 
