@@ -193,7 +193,6 @@ class Settings(BaseSettings):
         return keys
 
     @field_validator("public_url", "web_url")
-
     @field_validator("report_signing_key")
     @classmethod
     def _is_a_seed(cls, key: SecretStr | None) -> SecretStr | None:
@@ -201,7 +200,7 @@ class Settings(BaseSettings):
             raise ValueError("it is the URL-safe base64 of 32 bytes")
         return key
 
-    @field_validator("public_url")
+    @field_validator("public_url", "web_url")
     @classmethod
     def _is_an_origin(cls, url: str | None) -> str | None:
         if url is None:

@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     DateTime,
     ForeignKey,
     Index,
@@ -17,10 +18,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import Mapped, column_property, mapped_column
-from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, text
-from sqlalchemy import ARRAY, ForeignKey, Index, Text, text
-from sqlalchemy import ARRAY, DateTime, ForeignKey, Index, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import MainModel
 from app.core.stamps import Identified, Stamped, active_while
