@@ -192,7 +192,6 @@ class Settings(BaseSettings):
             Fernet(key.get_secret_value())
         return keys
 
-    @field_validator("public_url", "web_url")
     @field_validator("report_signing_key")
     @classmethod
     def _is_a_seed(cls, key: SecretStr | None) -> SecretStr | None:

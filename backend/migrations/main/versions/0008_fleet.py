@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 revision = "0008"
-down_revision = "0007"
+down_revision = "0005"
 
 
 def upgrade() -> None:
