@@ -45,6 +45,7 @@ lint: $(INSTALLED) ## Check style, types and the contracts between packages
 	@$(IN_BACKEND) -m ruff format --check . ../scripts ../bench
 	@$(IN_BACKEND) -m mypy
 	@$(IN_BACKEND) -m mypy ../scripts
+	@$(IN_BACKEND) ../scripts/new_migration.py --check
 	@$(IN_BACKEND) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
 .PHONY: format

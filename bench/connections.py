@@ -26,7 +26,7 @@ from contenders import (
 )
 from drive import Draw, Outcome, drive, visit, watched
 from figures import Figure, at_least, at_most, middle, ratio
-from fleet import House, Zipf, build
+from houses import House, Zipf, build
 from stage import MAX_CONNECTIONS, Stage
 
 _EXPONENT: Final = 1.1

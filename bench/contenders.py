@@ -17,7 +17,7 @@ from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.server import Server
-from fleet import House, read
+from houses import House, read
 from stage import Stage
 
 _POINTS_PER_POOL: Final = 128

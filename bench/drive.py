@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 
 from contenders import Contender
-from fleet import House
+from houses import House
 
 # More requests of one tenant at a time than TENANT_CONNECTIONS_PER_TENANT (4) have connections and
 # TENANT_WAITERS_PER_TENANT (2) may wait are refused, by design: no tenant gets more threads here.

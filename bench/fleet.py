@@ -1,130 +1,308 @@
-"""Many tenants' databases, made in bulk, and what one request does in one of them."""
+"""The fleet, made and migrated, against django-tenants (a schema per tenant) on the same server.
 
-import random
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+The peer gets the same three tables and is installed into a venv of this run's own. Both work on 100
+tenants, in turns; each reports the time of its own work, without the start of a process.
+"""
+
+import gc
+import json
+import shutil
+import subprocess
+import time
+import tracemalloc
+import venv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import accumulate
-from typing import Final
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+from uuid import UUID
 
 import psycopg
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from app.core import ids
-from app.domains.documents.models import Document
-from app.tenancy import provisioning
-from app.tenancy.credentials import Credentials
-from app.tenancy.locations import TenantLocation
-from app.tenancy.server import statement
-from stage import INSTALLATION, Stage
+from app.core.db import platform_session
+from app.domains.fleet.models import RunStatus
+from app.domains.fleet.service import auditing, inspecting, running
+from app.domains.fleet.service.planning import Order
+from app.domains.identity.service import users
+from app.domains.tenants.models import Tenant, TenantDatabase
+from app.domains.tenants.service import lifecycle
+from app.tenancy import templates
+from app.tenancy.migrations import tree
+from app.tenancy.migrations.tree import Tree
+from figures import Figure, at_least, at_most, middle, ratio
+from stage import Stage
 
-ROWS: Final = 20
-_BUILDERS: Final = 4
+_JOBS: Final = 4
+_PEER: Final = "django-tenants>=4,<5"
+_MANY: Final = 1000
+_KB: Final = 1024
+_SCALE: Final = 10_000
+
+_numbers = count(1)
+
+
+def measure(stage: Stage, *, quick: bool) -> list[Figure]:
+    tenants = 30 if quick else 100
+    with _peer(stage) as peer:
+        figures = _creating(stage, peer, tenants)
+        figures += _adding_columns(stage, peer, tenants, rounds=1 if quick else 3)
+        figures += _nothing_to_do(stage, peer, rounds=3)
+    figures += _memory(stage, tenants)
+    return figures + _looking(stage, tenants)
+
+
+# The peer.
 
 
 @dataclass(frozen=True)
-class House:
-    """A tenant, and its login unsealed beforehand: the peers shall not pay for that."""
+class Peer:
+    """Our end of the peer's process."""
 
-    location: TenantLocation
-    credentials: Credentials
+    process: "subprocess.Popen[str]"
 
-
-def read(session: Session) -> None:
-    """One request's work: the newest documents, as the list of documents reads them."""
-    found = session.scalars(select(Document).order_by(Document.id.desc()).limit(ROWS)).all()
-    if len(found) != ROWS:
-        raise LookupError(f"{len(found)} rows instead of {ROWS}")
-
-
-class Zipf:
-    """Draws houses: the one of rank r with a weight of 1 / r ** exponent."""
-
-    def __init__(self, houses: Sequence[House], exponent: float) -> None:
-        self._houses = houses
-        self._limits = list(accumulate(rank**-exponent for rank in range(1, len(houses) + 1)))
-
-    def __call__(self, chance: random.Random) -> House:
-        at = bisect_left(self._limits, chance.random() * self._limits[-1])
-        return self._houses[at]
+    def seconds(self, do: str, **more: object) -> float:
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("the peer has no pipes")
+        self.process.stdin.write(json.dumps({"do": do, **more}) + "\n")
+        self.process.stdin.flush()
+        return float(_answer(self.process)["seconds"])
 
 
-def build(stage: Stage, count: int) -> list[House]:
-    """Clones with their roles and grants, each with `ROWS` documents; in no ledger."""
-    template = _fill_template(stage)
-    with ThreadPoolExecutor(_BUILDERS) as pool:
-        shares = [range(start, count, _BUILDERS) for start in range(_BUILDERS)]
-        built = pool.map(lambda share: _build_some(stage, template, share), shares)
-        return [house for share in built for house in share]
+def _answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise RuntimeError("the peer has ended; what it said stands above")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
-def _build_some(stage: Stage, template: str, numbers: Iterable[int]) -> list[House]:
-    houses = []
-    with stage.manager.server.connect_as_provisioner() as connection:
-        for number in numbers:
-            house = _new_house(stage, number)
-            provisioning.create_role(
-                connection,
-                INSTALLATION,
-                house.location,
-                house.credentials,
-                connection_limit=stage.settings.tenant_role_connection_limit,
-            )
-            provisioning.create_database(
-                connection, INSTALLATION, house.location, template=template
-            )
-            provisioning.open_database(
-                connection,
-                INSTALLATION,
-                house.location,
-                statement_timeout_ms=stage.settings.tenant_statement_timeout_ms,
-            )
-            houses.append(house)
-    return houses
+@contextmanager
+def _peer(stage: Stage) -> Iterator[Peer]:
+    folder = stage.folder / "peer"
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", _PEER, "psycopg[binary]"], check=True, timeout=600
+    )
+    with psycopg.connect(stage.admin_url, autocommit=True) as superuser:
+        superuser.execute("CREATE DATABASE peer")
+    url = stage.admin_url.replace("/postgres?", "/peer?")
+    program = Path(__file__).with_name("peer_django_tenants.py")
+    with subprocess.Popen(
+        [python, program, folder / "project", url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            _answer(process)
+            yield Peer(process)
+        finally:
+            process.kill()
 
 
-def _new_house(stage: Stage, number: int) -> House:
-    location = stage.manager.new_location(ids.new_id(), f"t{number}")
-    sealed = location.sealed_credentials
-    return House(location, Credentials.loads(stage.secrets.open(sealed, context=location.context)))
+# Making tenants.
 
 
-def _fill_template(stage: Stage) -> str:
-    """A clone of the template with documents in it, to be cloned in turn."""
-    name = f"{INSTALLATION.id}_filled"
-    server = stage.manager.server
-    with server.connect_as_provisioner() as connection:
-        connection.execute(
-            statement(
-                "CREATE DATABASE {name} TEMPLATE {template} OWNER {owner}",
-                name=name,
-                template=stage.template,
-                owner=INSTALLATION.schema_owner,
-            )
+def _creating(stage: Stage, peer: Peer, tenants: int) -> list[Figure]:
+    owner = _owner(stage)
+    batch = 10
+    ours, theirs = [], []
+    for first in range(0, tenants, batch):
+        theirs.append(peer.seconds("create", first=first, count=batch) / batch)
+        start = time.perf_counter()
+        for _ in range(batch):
+            _create(stage, owner)
+        ours.append((time.perf_counter() - start) / batch)
+    ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+    return [
+        ratio("create a tenant: django-tenants / product", ratios, goal=at_least(2)),
+        _milliseconds("create a tenant, product", ours),
+        _milliseconds("create a tenant, django-tenants", theirs),
+    ]
+
+
+def _owner(stage: Stage) -> UUID:
+    with platform_session() as session:
+        return users.create_user(
+            session,
+            stage.app.extensions["passwords"],
+            email="alice@acme.example",
+            name="Alice",
+            password=ids.new_token(),
+        ).id
+
+
+def _create(stage: Stage, owner: UUID) -> None:
+    tenant_id = lifecycle.register(
+        stage.manager, name="Bench", slug=f"b-{ids.new_id().hex[-12:]}", owner_id=owner
+    )
+    lifecycle.provision(stage.manager, tenant_id=tenant_id)
+
+
+# Migrating them.
+
+
+def _adding_columns(stage: Stage, peer: Peer, tenants: int, *, rounds: int) -> list[Figure]:
+    ours: list[float] = []
+    templates_: list[float] = []
+    ratios: dict[str, list[float]] = {"standard": [], "multiprocessing": []}
+    whole: list[float] = []
+    seconds: dict[str, list[float]] = {"standard": [], "multiprocessing": []}
+    for _ in range(rounds):
+        for executor, against in ratios.items():
+            name = f"column_{next(_numbers)}"
+            _release(stage, name)
+            templates_.append(_timed(lambda: templates.ensure(stage.manager.server)))
+            ours.append(_timed(lambda: _run(stage)) / tenants)
+            peer.seconds("release", name=name)
+            theirs = peer.seconds("migrate", executor=executor) / tenants
+            seconds[executor].append(theirs)
+            against.append(theirs / ours[-1])
+            if executor == "standard":
+                whole.append(theirs / (ours[-1] + templates_[-1] / tenants))
+    return [
+        ratio("add a column: django-tenants / product", ratios["standard"], goal=at_least(5)),
+        ratio("the same, with the building of our template", whole),
+        ratio("the same, against multiprocessing", ratios["multiprocessing"]),
+        _milliseconds("add a column, per tenant, product", ours),
+        _milliseconds("build the template, once for all", templates_),
+        _milliseconds("add a column, per tenant, django-tenants", seconds["standard"]),
+        _milliseconds("the same, multiprocessing", seconds["multiprocessing"]),
+    ]
+
+
+def _release(stage: Stage, name: str) -> None:
+    before = tree.TENANT
+    folder = stage.folder / f"tree-{next(_numbers)}"
+    shutil.copytree(before.folder, folder)
+    revision = f"{int(before.head) + 1:04}"
+    (folder / "versions" / f"{revision}_{name}.py").write_text(
+        f'"""{name}."""\n\nimport sqlalchemy as sa\nfrom alembic import op\n\n'
+        f'revision = "{revision}"\ndown_revision = "{before.head}"\n\n\n'
+        f'def upgrade():\n    op.add_column("documents", sa.Column("{name}", sa.Text()))\n\n\n'
+        f'def downgrade():\n    op.drop_column("documents", "{name}")\n'
+    )
+    tree.TENANT = Tree(folder)
+
+
+def _run(stage: Stage, tell: running.Tell = lambda _: None) -> None:
+    ended = running.start(stage.manager, Order(jobs=_JOBS), tell=tell)
+    if ended.status is not RunStatus.SUCCEEDED:
+        raise RuntimeError(f"the run has {ended.status}: {ended.counts}")
+
+
+# Finding that there is nothing to do.
+
+
+def _nothing_to_do(stage: Stage, peer: Peer, *, rounds: int) -> list[Figure]:
+    ours, theirs, many = [], [], []
+    for _ in range(rounds):
+        ours.append(_timed(lambda: _run(stage)))
+        theirs.append(peer.seconds("migrate", executor="standard"))
+        with _further_rows(stage):
+            many.append(_timed(lambda: _run(stage)))
+    against = [one / other for one, other in zip(theirs, ours, strict=True)]
+    growth = [one / other for one, other in zip(many, ours, strict=True)]
+    return [
+        ratio("nothing to do: django-tenants / product", against, goal=at_least(10)),
+        ratio(f"nothing to do: {_MANY} tenants / as many as above", growth, goal=at_most(1.3)),
+        _milliseconds("nothing to do, product", ours),
+        _milliseconds("nothing to do, django-tenants", theirs),
+    ]
+
+
+@contextmanager
+def _further_rows(stage: Stage) -> Iterator[None]:
+    """Tenants that stand in the ledger only: a run that has nothing to do asks nothing else."""
+    made = [ids.new_id() for _ in range(_MANY)]
+    with platform_session() as session:
+        session.add_all(
+            Tenant(id=each, slug=f"row-{each.hex[-12:]}", name="Row", state="active")
+            for each in made
         )
-        _insert_documents(server.owner_url(name))
-        connection.execute(
-            statement("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", name=name)
+        session.flush()  # the ledger refers to them
+        session.add_all(
+            TenantDatabase(
+                tenant_id=each,
+                server="default",
+                database=f"tenant_{each.hex}",
+                sealed_credentials="",
+                schema_revision=tree.TENANT.head,
+            )
+            for each in made
         )
-    return name
+    try:
+        yield
+    finally:
+        with psycopg.connect(stage.admin_url, dbname=stage.settings.installation_id) as superuser:
+            superuser.execute("DELETE FROM tenant_databases WHERE tenant_id = ANY(%s)", (made,))
+            superuser.execute("DELETE FROM tenants WHERE id = ANY(%s)", (made,))
 
 
-def _insert_documents(conninfo: str) -> None:
-    now, owner = datetime.now(UTC), ids.new_id()
-    with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
-        for number in range(ROWS):
-            file_id = ids.new_id()
-            cursor.execute(
-                "INSERT INTO files (id, key, state, digest, md5, size, created_at, updated_at)"
-                " VALUES (%s, %s, 'available', %s, %s, 4096, %s, %s)",
-                (file_id, f"key/{file_id}", f"sha256:{number:064x}", f"{number:032x}", now, now),
-            )
-            cursor.execute(
-                "INSERT INTO documents"
-                " (id, file_id, name, content_type, owner_id, created_at, updated_at)"
-                " VALUES (%s, %s, %s, 'application/pdf', %s, %s, %s)",
-                (ids.new_id(), file_id, f"Report {number}.pdf", owner, now, now),
-            )
+# What it costs to migrate and to look.
+
+
+def _memory(stage: Stage, tenants: int) -> list[Figure]:
+    """Python's allocations of the migrator: how they grow from a fifth of the way to the end."""
+    _release(stage, f"column_{next(_numbers)}")
+    sizes: list[int] = []
+
+    def note(_: running.Progress) -> None:
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        _run(stage, note)
+    finally:
+        tracemalloc.stop()
+    early = tenants // 5
+    growth = (sizes[-1] - sizes[early]) / (len(sizes) - early) / _KB
+    note_ = f"from the {early}th to the {tenants}th"
+    return [
+        Figure(
+            name="memory per further tenant, migrator",
+            value=growth,
+            unit="KB",
+            goal=at_most(2),
+            note=note_,
+        )
+    ]
+
+
+def _looking(stage: Stage, tenants: int) -> list[Figure]:
+    with psycopg.connect(stage.admin_url, autocommit=True) as superuser:
+        superuser.execute("CHECKPOINT")  # else the first database that is dropped pays for it
+    audit = _timed(
+        lambda: auditing.audit(
+            stage.manager, stage.settings, jobs=_JOBS, tell=lambda _done, _of: None
+        )
+    )
+    drift = _timed(lambda: list(inspecting.inspect(stage.manager, jobs=_JOBS)))
+    each = (audit + drift) / tenants
+    return [
+        Figure(name="audit, per tenant", value=1000 * audit / tenants, unit="ms"),
+        Figure(name="drift, per tenant", value=1000 * drift / tenants, unit="ms"),
+        Figure(
+            name=f"audit and drift of {_SCALE} tenants",
+            value=each * _SCALE / 60,
+            unit="min",
+            note=f"from {tenants}, {_JOBS} at a time",
+        ),
+    ]
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _milliseconds(name: str, seconds: list[float]) -> Figure:
+    scaled = [1000 * each for each in seconds]
+    return Figure(name=name, value=median(scaled), unit="ms", note=middle(scaled))

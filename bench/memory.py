@@ -10,7 +10,7 @@ from typing import Final
 
 from contenders import Budgeted, Contender, EnginePerTenant
 from figures import Figure, at_most
-from fleet import House
+from houses import House
 from stage import Stage
 
 _BUDGET: Final = 40

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import anchor  # noqa: F401  # makes the backend's packages importable, so it is the first
 import connections
 import files
+import fleet
 import provisioning
 from embedded.errors import EmbeddedError
 from embedded.signals import StopRequested, stop_on_signals
@@ -30,6 +31,7 @@ _BENCHMARKS: Final[dict[str, Benchmark]] = {
     "provisioning": provisioning.measure,
     "connections": connections.measure,
     "files": files.measure,
+    "fleet": fleet.measure,
 }
 
 

@@ -2,8 +2,10 @@
 
 Migrates the main database, builds the tenants' template and makes the first signing key; with
 --create-admin also the platform's administrator, with --create-test-tenant the tenants acme and
-globex and their people. Settings come from the environment. A new person's password is
-DEMO_PASSWORD, or made up and printed once.
+globex and their people, with --migrate-tenants also brings what an older release made to the newest
+revision (a large fleet is better served by scripts/migrate_all_tenants.py, which goes in waves).
+Settings come from the environment. A new person's password is DEMO_PASSWORD, or made up and printed
+once.
 """
 
 import argparse
@@ -19,6 +21,9 @@ from flask_migrate import upgrade
 
 from app.core import ids
 from app.core.db import main_session
+from app.domains.fleet.models import RunStatus
+from app.domains.fleet.service import running
+from app.domains.fleet.service.planning import Order
 from app.domains.identity.service import keys, users
 from app.domains.tenants.service import directory, lifecycle, members
 from app.factory import create_app
@@ -64,12 +69,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--create-admin", action="store_true", help="the platform's administrator")
     parser.add_argument("--create-test-tenant", action="store_true", help="acme and globex")
+    parser.add_argument(
+        "--migrate-tenants", action="store_true", help="bring all tenants to the newest revision"
+    )
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
     arguments = parser.parse_args()
     report = Report(as_json=arguments.json)
     app = create_app(load_settings())
     with app.app_context():
         prepare(app, report)
+        if arguments.migrate_tenants:
+            migrate_tenants(report)
         if arguments.create_admin:
             email, name = ADMINISTRATOR
             add_person(report, email, name, "platform administrator", platform="platform_admin")
@@ -88,6 +98,13 @@ def prepare(app: Flask, report: Report) -> None:
     with main_session() as session:
         if keys.ensure_signing_key(session, current_app.extensions["secrets"]):
             report.step("signing key made")
+
+
+def migrate_tenants(report: Report) -> None:
+    ended = running.start(current_manager(), Order(), tell=lambda _: None)
+    if ended.status is not RunStatus.SUCCEEDED:
+        sys.exit(f"Tenants could not be migrated: flask tenants migrate --history {ended.run_id}")
+    report.step("all tenants are at the newest revision")
 
 
 def add_person(

@@ -35,6 +35,8 @@ from app.domains.audit import service as audit
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, uploads
+from app.domains.fleet import cli as fleet_cli
+from app.domains.fleet import models as fleet_models
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -74,7 +76,14 @@ BLUEPRINTS = (
     uploads.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
-MODELS = (audit_models, job_models, identity_models, tenant_models, document_models)
+MODELS = (
+    audit_models,
+    job_models,
+    identity_models,
+    tenant_models,
+    fleet_models,
+    document_models,
+)
 TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
 
 
@@ -114,6 +123,7 @@ def create_app(settings: Settings) -> Flask:
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    app.cli.add_command(fleet_cli.group)
     app.add_url_rule("/health", "health", health)
     app.shell_context_processor(shell_context)
     return app

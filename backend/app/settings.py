@@ -1,5 +1,6 @@
 """The only reader of the environment: typed, frozen, checked at start."""
 
+import base64
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -35,6 +36,9 @@ _MAILERS: Final = frozenset(
 )
 # An address, or a name and an address: "Acme Support <support@acme.example>".
 _MAILBOX: Final = r"^(?:[A-Za-z0-9 .&'-]+<[^\s<>@,;]+@[A-Za-z0-9.-]+>|[^\s<>@,;]+@[A-Za-z0-9.-]+)$"
+
+
+_SEED_BYTES: Final = 32
 
 
 class InvalidSettings(SystemExit):
@@ -107,6 +111,15 @@ class Settings(BaseSettings):
     dns_timeout: Annotated[float, Field(gt=0, le=30)] = 5.0
     # A file of publicsuffix.org: nobody can claim what lies in it.
     public_suffix_list: Path | None = None
+
+    # How many tenants are migrated, inspected or audited at the same time.
+    fleet_jobs: Annotated[int, Field(ge=1, le=100)] = 4
+    # A migration that waits for a lock makes all later requests for the table wait too.
+    migration_lock_timeout_ms: Annotated[int, Field(ge=10)] = 2_000
+    migration_statement_timeout_ms: Annotated[int, Field(ge=100)] = 15 * 60_000
+    migration_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    # 32 bytes in URL-safe base64: the seed of the Ed25519 key (RFC 8032) that signs audit reports.
+    report_signing_key: SecretStr | None = None
 
     storage_backend: Literal["disk", "s3"] = "disk"
     # Needed where the backend is disk; the others where it is s3.
@@ -198,6 +211,13 @@ class Settings(BaseSettings):
         for key in keys:
             Fernet(key.get_secret_value())
         return keys
+
+    @field_validator("report_signing_key")
+    @classmethod
+    def _is_a_seed(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(base64.urlsafe_b64decode(key.get_secret_value())) != _SEED_BYTES:
+            raise ValueError("it is the URL-safe base64 of 32 bytes")
+        return key
 
     @field_validator("public_url", "web_url")
     @classmethod

@@ -50,7 +50,7 @@ class Preparation:
 
         A script that ran before names only what is new, so what it said then is kept.
         """
-        options = ["--create-admin", "--create-test-tenant", "--json"]
+        options = ["--create-admin", "--create-test-tenant", "--migrate-tenants", "--json"]
         answer = json.loads(self._run("init_db", options, environment))
         known = json.loads(people_file.read_text())["people"] if people_file.exists() else []
         named: list[Person] = answer["credentials"]

@@ -25,10 +25,9 @@ _UNLIMITED = 1_000_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        config.addinivalue_line("markers", "slow: takes seconds")
-        if not config.option.collectonly:
-            _SERVERS.start()
+    config.addinivalue_line("markers", "slow: takes seconds")
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        _SERVERS.start()
 
 
 def pytest_configure_node(node: Any) -> None:

@@ -16,7 +16,11 @@ from app.settings import Settings
 from app.tenancy import migrations, provisioning, templates
 from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
 from app.tenancy.credentials import Credentials
+from app.tenancy.inspection import attempts
+from app.tenancy.inspection.isolation import Breach
 from app.tenancy.locations import Registry, TenantLocation, located
+from app.tenancy.migrations import applying, tree
+from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
 from app.tenancy.server import Connection, Server, comment_of, database_exists
 from app.tenancy.sessions import TenantSession
@@ -60,6 +64,11 @@ class TenantDatabaseManager:
             waiters_per_tenant=settings.tenant_waiters_per_tenant,
         )
         self.engine = create_tenant_engine(self._connect, budget)
+        self.patience = applying.Patience(
+            lock_timeout_ms=settings.migration_lock_timeout_ms,
+            statement_timeout_ms=settings.migration_statement_timeout_ms,
+            attempts=settings.migration_attempts,
+        )
 
     # Tenant data.
 
@@ -132,11 +141,16 @@ class TenantDatabaseManager:
         return self.migrate_tenant_database(tenant)
 
     def migrate_tenant_database(self, tenant: str | TenantLocation, revision: str = "head") -> str:
-        """Applies the migrations up to the revision in one transaction; returns where it now is."""
+        """Brings the tables to the revision; returns it.
+
+        Raises:
+            MigrationFailed: the database stays where its version row says.
+        """
         location = self._locate(tenant)
-        return migrations.upgrade(
-            self.server.owner_url(location.database), self.installation, revision
-        )
+        target = migrations.head() if revision == "head" else revision
+        recipe = Recipe(tree.current(), self.installation, target)
+        applying.migrate(self.server, location.database, recipe, self.patience)
+        return target
 
     def drop_tenant_database(self, tenant: str | TenantLocation, *, force: bool = True) -> None:
         """Drops database and role; repeating it is harmless.
@@ -185,6 +199,22 @@ class TenantDatabaseManager:
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
             provisioning.let_in(connection, self.installation, location)
+
+    # Isolation.
+
+    def attack_as(
+        self, tenant: TenantLocation, *, doors: tuple[str, ...], stranger: str, shut_out: bool
+    ) -> list[Breach]:
+        """What a tenant's own login gets through of what it should not; see `attempts.attack`."""
+        breaches = attempts.attack(
+            self.server,
+            tenant,
+            self._credentials(tenant),
+            doors=doors,
+            stranger=stranger,
+            shut_out=shut_out,
+        )
+        return list(breaches)
 
     # Inside.
 

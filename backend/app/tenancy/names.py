@@ -61,6 +61,13 @@ class Installation:
     def template(self, revision: str) -> str:
         return f"{self.id}_tpl_{revision}"
 
+    def scratch(self, scratch_id: UUID) -> str:
+        """A database that lives as long as one look at it, or one rehearsal."""
+        return f"{self.id}_scratch_{scratch_id.hex}"
+
+    def is_scratch(self, database: str) -> bool:
+        return database.startswith(f"{self.id}_scratch_")
+
     def comment(self, kind: str, **more: str) -> str:
         """The mark on everything that belongs to this installation."""
         return json.dumps({"tenantry": self.id, "kind": kind, **more}, sort_keys=True)

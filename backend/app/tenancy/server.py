@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.core.errors import Unavailable
+from app.core.errors import Conflict, Unavailable
 from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation, TenantUnavailable
 from app.tenancy.names import Installation, lock_key
@@ -20,6 +20,12 @@ class ServerUnavailable(Unavailable):
     """The server of the tenants' databases cannot be reached."""
 
     code = "tenant_server_unavailable"
+
+
+class AlreadyClaimed(Conflict):
+    """Only one process at a time does this."""
+
+    code = "already_claimed"
 
 
 class Server:
@@ -65,28 +71,62 @@ class Server:
         except psycopg.OperationalError as error:
             raise ServerUnavailable("The tenants' server cannot be reached.") from error
 
-    def owner_url(self, database: str) -> str:
+    def owner_url(self, database: str, limits: str = " -c lock_timeout=5s") -> str:
         """A libpq conninfo for a tenant's database as its owner, for migrations."""
-        owner = self.installation.schema_owner
-        options = f"-c role={owner} -c timezone=UTC -c lock_timeout=5s"
+        options = f"-c role={self.installation.schema_owner} -c timezone=UTC{limits}"
         return make_conninfo(
             **(self._provisioner | self._address | {"dbname": database, "options": options})
         )
 
-    def connect_as_tenant(self, location: TenantLocation, credentials: Credentials) -> Connection:
-        """A connection with the tenant's own role.
+    def connect_as_owner(
+        self, database: str, *, lock_timeout_ms: int = 5_000, statement_timeout_ms: int = 0
+    ) -> Connection:
+        """A connection in autocommit as the owner of a tenant's database; 0 is no limit.
+
+        Raises:
+            ServerUnavailable: server or database cannot be reached.
+        """
+        limits = f" -c lock_timeout={lock_timeout_ms} -c statement_timeout={statement_timeout_ms}"
+        try:
+            return psycopg.connect(self.owner_url(database, limits), autocommit=True)
+        except psycopg.OperationalError as error:
+            # What libpq says names the database and no secret.
+            raise ServerUnavailable(f"No connection to {database}: {error}") from error
+
+    def connect_as_tenant(
+        self, location: TenantLocation, credentials: Credentials, *, database: str | None = None
+    ) -> Connection:
+        """A connection with the tenant's own role; to another database where one is named.
 
         Raises:
             psycopg.OperationalError: the server or the tenant's database refuses.
         """
         login = {
-            "dbname": location.database,
+            "dbname": database or location.database,
             "user": location.role,
             "options": self._tenant_options,
         }
         return psycopg.connect(
             make_conninfo(**(self._address | login | credentials.connect_arguments()))
         )
+
+    @contextmanager
+    def claimed(self, *resource: str, grace_ms: int = 1) -> Iterator[Connection]:
+        """As `locked`, for who would rather be refused than wait.
+
+        The sessions of a killed process end a moment after it: ``grace_ms`` may cover that.
+
+        Raises:
+            AlreadyClaimed: another process holds it.
+        """
+        with self.connect_as_provisioner() as connection:
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (str(grace_ms),))
+            try:
+                connection.execute("SELECT pg_advisory_lock(%s)", (lock_key(*resource),))
+            except psycopg.errors.LockNotAvailable as error:
+                raise AlreadyClaimed("Another process does this at the moment.") from error
+            connection.execute("SELECT set_config('lock_timeout', '0', false)")
+            yield connection
 
     @contextmanager
     def locked(self, *resource: str) -> Iterator[Connection]:

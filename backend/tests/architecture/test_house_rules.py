@@ -141,7 +141,13 @@ def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
 
 
 # What is written once and never changed has neither state nor a second time.
-RECORDS = {"audit_entries", "platform_audit_entries", "sent_mails"}
+RECORDS = {
+    "audit_entries",
+    "migration_results",
+    "platform_audit_entries",
+    "schema_releases",
+    "sent_mails",
+}
 # Named by what they are, or by what they belong to; docs/decisions/0012.
 WITHOUT_ID = {
     "refresh_tokens": {"token_hash"},
@@ -149,6 +155,8 @@ WITHOUT_ID = {
     "signing_keys": {"kid"},
     "user_tenant_associations": {"user_id", "tenant_id"},
     "tenant_databases": {"tenant_id"},
+    "migration_results": {"run_id", "tenant_id"},
+    "schema_releases": {"revision"},
 }
 
 

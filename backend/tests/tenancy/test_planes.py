@@ -36,6 +36,7 @@ from app.domains.identity.models import User, UserSession
 from app.domains.tenants.models import Tenant, TenantDatabase, UserTenantAssociation
 from app.tenancy import migrations
 from app.tenancy.locations import TenantLocation
+from app.tenancy.migrations import tree
 from app.tenancy.models import TenantModel
 from tests.tenancy.laboratory import Laboratory, laboratory
 
@@ -215,7 +216,7 @@ def test_a_tenants_migrations_go_down_to_the_base_and_up_again(
 ) -> None:
     assert migrations.head() in migrations.supported()
     with as_owner(lab, scratch).begin() as connection:
-        config = migrations._config()
+        config = tree.current().config
         config.attributes.update(connection=connection, installation=lab.installation)
         command.downgrade(config, "base")
         assert revision_of(connection) is None

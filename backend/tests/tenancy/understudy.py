@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,13 +22,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import db
 from app.core.errors import AppError
+from app.domains.fleet.errors import NothingToResume
+from app.domains.fleet.service import running
+from app.domains.fleet.service.planning import Order
 from app.domains.tenants.service import deletion, lifecycle
 from app.factory import create_app
 from app.integrations.storage import current_storage
 from app.settings import load_settings
 from app.tenancy import templates
 from app.tenancy.manager import TenantDatabaseManager, current_manager
+from app.tenancy.migrations.tree import Tree
 from app.tenancy.sessions import TenantSession
+from tests.domains.fleet.trees import released
 
 Answer = dict[str, Any]
 
@@ -85,6 +91,7 @@ class Company:
             "purge": lambda **given: deletion.purge(self.manager, current_storage(), **given),
             "suspend": lambda **given: lifecycle.suspend(self.manager, **given),
             "resume": lambda **given: lifecycle.resume(self.manager, **given),
+            "migrate_fleet": self._migrate_fleet,
             "build_template": lambda: templates.ensure(self.manager.server),
         }
         given = {
@@ -98,6 +105,14 @@ class Company:
             return {"died": False}
 
         return in_child(doomed) or {"died": True}
+
+    def _migrate_fleet(self, tree: str, jobs: str) -> None:
+        """As code that ships with the tree: goes on with a run that was killed, or begins one."""
+        with released(Tree(Path(tree))):
+            try:
+                running.resume(self.manager, tell=lambda _: None)
+            except NothingToResume:
+                running.start(self.manager, Order(jobs=int(jobs)), tell=lambda _: None)
 
 
 def in_child(work: Callable[[], Answer]) -> Answer:

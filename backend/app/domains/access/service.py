@@ -1,15 +1,16 @@
 """Turns a token's claims into a `Caller`, or refuses. Nothing here is cached."""
 
 from app.core.caller import Caller
-from app.core.db import main_reads
+from app.core.db import main_reads, main_session
 from app.core.errors import NotFound, Unauthenticated
 from app.core.tenant_names import TenantMismatch, TenantName
 from app.core.tokens import AccessClaims
 from app.domains.access import policy, queries
 from app.domains.access.errors import TenantDeleted, TenantNotReady, TenantSuspended
 from app.domains.access.queries import Access
-from app.tenancy import migrations
+from app.domains.tenants.service import ledger
 from app.tenancy.locations import TenantLocation
+from app.tenancy.migrations import tree
 
 
 def identify(claims: AccessClaims, *, tenant: TenantName | None, any_state: bool) -> Caller:
@@ -56,8 +57,18 @@ def _require_ready(access: Access) -> None:
         raise TenantSuspended("This tenant is suspended; its owner can tell you why.")
     if access.tenant_state != "active":
         raise TenantNotReady(f"This tenant is {access.tenant_state}.")
-    if access.schema_revision not in migrations.supported():
+    if not _can_serve(access.schema_revision):
         raise TenantNotReady("This tenant's database is being brought up to date.")
+
+
+def _can_serve(revision: str | None) -> bool:
+    """Whether this code serves a schema: one it knows, or a newer one that was announced to it."""
+    known = tree.current()
+    if revision is None or known.knows(revision):
+        return revision in known.supported
+    with main_session() as session:
+        oldest_code = ledger.oldest_code_for(session, revision)
+    return oldest_code is not None and known.knows(oldest_code)
 
 
 def _location(access: Access) -> TenantLocation | None:

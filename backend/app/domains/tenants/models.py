@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     DateTime,
     ForeignKey,
     Index,
@@ -149,6 +150,8 @@ class TenantDatabase(Stamped, MainModel):
     sealed_credentials: Mapped[str] = mapped_column(Text)
     schema_revision: Mapped[str | None] = mapped_column(Text)
     active: Mapped[bool] = active_while("schema_revision IS NOT NULL")
+    # Words of the operator's, to choose tenants by: the canaries of a migration.
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
 
 
 class TenantDomain(Identified, MainModel):
@@ -175,3 +178,15 @@ class TenantDomain(Identified, MainModel):
     def challenge_name(self) -> str:
         """Where the DNS has to show the challenge."""
         return f"{CHALLENGE_LABEL}.{self.domain}"
+
+
+class SchemaRelease(MainModel):
+    """A revision that tenants are being brought to, told to code that does not know it.
+
+    ``oldest_code`` is the head that code must know, at least, to serve a database at it.
+    """
+
+    __tablename__ = "schema_releases"
+
+    revision: Mapped[str] = mapped_column(Text, primary_key=True)
+    oldest_code: Mapped[str] = mapped_column(Text)

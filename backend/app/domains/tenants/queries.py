@@ -211,6 +211,67 @@ def ledger(session: MainSession) -> Sequence[LedgerEntry]:
     return [LedgerEntry(name, id_, TenantState(state), due) for name, id_, state, due in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class FleetEntry:
+    """A tenant with a whole database. ``revision`` is what the ledger believes."""
+
+    tenant_id: UUID
+    slug: str
+    state: str
+    location: TenantLocation
+    revision: str | None
+    tags: tuple[str, ...]
+
+
+# Deleted ones too: they can be restored until their purge begins.
+_KEPT: Final = (TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED)
+# A database is whole once it has a revision.
+_WITH_DATABASE: Final = and_(TenantDatabase.active, Tenant.state.in_(_KEPT))
+
+
+def with_database(
+    session: MainSession,
+    *,
+    tenant_ids: Sequence[UUID] | None = None,
+    besides: tuple[str | None] | None = None,
+) -> Sequence[FleetEntry]:
+    """The one answer to which tenants have a database, oldest tenant first.
+
+    ``besides`` holds the revision whose tenants are left out.
+    """
+    statement = (
+        select(TenantDatabase, Tenant.slug, Tenant.state)
+        .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
+        .where(_WITH_DATABASE)
+        .order_by(Tenant.id)
+    )
+    if tenant_ids is not None:
+        statement = statement.where(Tenant.id.in_(tenant_ids))
+    if besides is not None:
+        statement = statement.where(TenantDatabase.schema_revision.is_distinct_from(besides[0]))
+    return [
+        FleetEntry(
+            tenant_id=row.tenant_id,
+            slug=slug,
+            state=state,
+            location=location_of(row),
+            revision=row.schema_revision,
+            tags=tuple(row.tags),
+        )
+        for row, slug, state in session.execute(statement)
+    ]
+
+
+def count_by_revision(session: MainSession) -> dict[str | None, int]:
+    rows = session.execute(
+        select(TenantDatabase.schema_revision, func.count())
+        .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
+        .where(_WITH_DATABASE)
+        .group_by(TenantDatabase.schema_revision)
+    )
+    return {revision: count for revision, count in rows}  # noqa: C416  # mypy knows no rows
+
+
 def forget(session: MainSession, tenant_id: UUID) -> None:
     """Deletes the tenant's rows, all but the one that says that it was there."""
     for model in (TenantDatabase, TenantDomain, UserTenantAssociation, Invitation):

@@ -5,6 +5,7 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0002"
+unsafe_reason = "it is older than the first release: no tenant's table has rows yet"
 
 
 def upgrade() -> None:

@@ -42,6 +42,17 @@ def take_inventory(server: Server) -> Inventory:
     )
 
 
+def database_sizes(server: Server) -> dict[str, int]:
+    """Bytes on disk of this installation's tenant databases, by name."""
+    with server.connect_as_provisioner() as connection:
+        rows = connection.execute(
+            "SELECT datname, pg_database_size(oid) FROM pg_database"
+            " WHERE pg_get_userbyid(datdba) = %s",
+            (server.installation.schema_owner,),
+        ).fetchall()
+    return {name: size for name, size in rows if _is_tenants(name)}
+
+
 def _is_tenants(name: str) -> bool:
     try:
         tenant_id_of(name)

@@ -1,0 +1,19 @@
+"""What can go wrong with the fleet."""
+
+from app.core.errors import Conflict, NotFound, Unprocessable
+
+
+class RunInProgress(Conflict):
+    """One run at a time, over all processes."""
+
+    code = "migration_in_progress"
+
+
+class NothingToResume(NotFound):
+    code = "nothing_to_resume"
+
+
+class BadOrder(Unprocessable):
+    """What was asked for is no migration that can be planned."""
+
+    code = "bad_migration_order"

@@ -1,0 +1,23 @@
+"""What the fleet tells the platform's audit trail."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from app.core.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetMigrationEnded(Event):
+    """One go at a run came to its end; the counts are of its tenants, by status."""
+
+    type: ClassVar[str] = "fleet.migration_ended"
+    target: ClassVar[str] = "run_id"
+
+    run_id: UUID
+    revision: str
+    status: str
+    succeeded: int
+    failed: int
+    pending: int
+    gone: int

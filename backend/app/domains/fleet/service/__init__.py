@@ -1,0 +1,1 @@
+"""The verbs of the fleet, a family in each module."""

@@ -1,0 +1,317 @@
+"""Carries a plan out: wave after wave, several tenants at a time, each step of it on record.
+
+The version row in a tenant's database is the truth. The ledger follows it right after, so that a
+process that dies at any moment leaves nothing that the next run cannot see.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from sqlalchemy import update
+
+from app.core import clock, events
+from app.core.db import MainSession, platform_session
+from app.domains.fleet import queries
+from app.domains.fleet.errors import NothingToResume, RunInProgress
+from app.domains.fleet.events import FleetMigrationEnded
+from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus, RunStatus
+from app.domains.fleet.service import planning, waves
+from app.domains.fleet.service.parallel import in_batches
+from app.domains.fleet.service.planning import Order, Plan
+from app.domains.tenants.service import ledger
+from app.domains.tenants.service.ledger import FleetEntry
+from app.tenancy import templates
+from app.tenancy.manager import TenantDatabaseManager
+from app.tenancy.migrations import applying, tree
+from app.tenancy.migrations.applying import MigrationFailed
+from app.tenancy.migrations.rendering import Recipe
+from app.tenancy.server import AlreadyClaimed
+
+_LATECOMERS = "latecomers"
+_GRACE_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one tenant; ``error`` is None where it is at the target now."""
+
+    entry: FleetEntry
+    source: str | None
+    target: str | None
+    attempts: int
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is: one tenant more."""
+
+    wave: str
+    done: int
+    total: int
+    outcome: Outcome
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run's end; no id where there was nothing to do, and so no run."""
+
+    run_id: UUID | None
+    status: RunStatus
+    counts: dict[str, int]
+    at_target: int
+
+
+def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
+    """Migrates the fleet; with nothing to do it opens no tenant's database and records nothing.
+
+    The template of the newest revision comes first, so that who is born meanwhile is at it.
+
+    Raises:
+        RunInProgress: another process migrates the fleet.
+        BadOrder: the order cannot be planned.
+        MigrationFailed, TemplateBroken: the migrations fail on an empty database already.
+    """
+    with claimed(manager):
+        planned = planning.plan(manager, order)
+        if order.downgrade_to is None:
+            _announce()
+            templates.ensure(manager.server)
+        if not planned.waves:
+            return Ended(None, RunStatus.SUCCEEDED, {}, planned.at_target)
+        run_id = _record(planned)
+        return _carry_out(manager, run_id, tell, at_target=planned.at_target)
+
+
+def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
+    """Goes on with the newest run where it ended, failed tenants included.
+
+    Raises:
+        RunInProgress: another process migrates the fleet.
+        NothingToResume: the newest run was a success, or there is none.
+    """
+    with claimed(manager):
+        with platform_session() as session:
+            run = queries.unfinished_run(session)
+            if run is None:
+                raise NothingToResume("The newest run left nothing to do.")
+            if not tree.current().knows(run.target):
+                raise NothingToResume(f"This code has no revision {run.target}.")
+            run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
+            run_id = run.id
+        if not run.plan["downgrade"]:
+            templates.ensure(manager.server)
+        return _carry_out(manager, run_id, tell, at_target=0)
+
+
+@contextmanager
+def claimed(manager: TenantDatabaseManager) -> Iterator[None]:
+    """One run at a time; whoever holds the claim knows that a run still marked as running died."""
+    try:
+        with manager.server.claimed(manager.installation.id, "fleet", grace_ms=_GRACE_MS):
+            with platform_session() as session:
+                for run in queries.running_runs(session):
+                    run.status = RunStatus.INTERRUPTED
+            yield
+    except AlreadyClaimed as error:
+        raise RunInProgress("Another process is migrating the fleet; wait for its end.") from error
+
+
+def _record(planned: Plan) -> UUID:
+    """The run, and every tenant's part in it."""
+    order = planned.order
+    with platform_session() as session:
+        run = MigrationRun(
+            target=order.target,
+            plan={
+                "waves": [wave.name for wave in planned.waves],
+                "everybody": not order.tenant_ids,
+                "downgrade": order.downgrade_to is not None,
+                "jobs": order.jobs,
+                "max_failures": order.max_failures,
+            },
+        )
+        session.add(run)
+        session.flush()  # the results refer to it
+        for number, wave in enumerate(planned.waves):
+            _add_results(session, run.id, number, wave.entries)
+    return run.id
+
+
+def _announce() -> None:
+    """Tells older code which revisions it can serve, before any tenant is at one of them."""
+    known = tree.current()
+    with platform_session() as session:
+        ledger.announce(session, {each.id: known.oldest_code(each.id) for each in known.revisions})
+
+
+def _add_results(
+    session: MainSession, run_id: UUID, wave: int, entries: Sequence[FleetEntry]
+) -> None:
+    session.add_all(
+        MigrationResult(
+            run_id=run_id, tenant_id=each.tenant_id, wave=wave, place=place, source=each.revision
+        )
+        for place, each in enumerate(entries)
+    )
+
+
+def _carry_out(
+    manager: TenantDatabaseManager, run_id: UUID, tell: Tell, *, at_target: int
+) -> Ended:
+    try:
+        status = _Voyage(manager, run_id, tell).sail()
+    except BaseException as error:
+        with suppress(Exception):  # what went wrong first is what matters
+            _finish(run_id, RunStatus.INTERRUPTED, type(error).__name__)
+        raise
+    return Ended(run_id, status, _finish(run_id, status), at_target)
+
+
+def _finish(run_id: UUID, status: RunStatus, failure: str | None = None) -> dict[str, int]:
+    with platform_session() as session:
+        run = queries.run(session, run_id)
+        counts = queries.counts(session, run_id)
+        if run is not None:
+            run.status, run.failure, run.finished_at = status, failure, clock.now()
+            ended = FleetMigrationEnded(run_id=run_id, revision=run.target, status=status, **counts)
+            events.record(session, ended)
+        return counts
+
+
+class _Voyage:
+    """One go at a run, from its record."""
+
+    def __init__(self, manager: TenantDatabaseManager, run_id: UUID, tell: Tell) -> None:
+        self._manager = manager
+        self._run_id = run_id
+        self._tell = tell
+        with platform_session() as session:
+            run = queries.run(session, run_id)
+            if run is None:
+                raise LookupError("there is no such run")
+            self._plan = run.plan
+            counts = queries.counts(session, run_id)
+        self._recipe = Recipe(
+            tree.current(),
+            manager.installation,
+            run.target,
+            downwards=bool(run.plan["downgrade"]),
+        )
+        self._total = counts[ResultStatus.PENDING] + counts[ResultStatus.FAILED]
+        self._done = self._failures = 0
+        self._counting = threading.Lock()
+
+    def sail(self) -> RunStatus:
+        for number, name in enumerate(self._plan["waves"]):
+            before = self._failures
+            self._wave(number, name)
+            if self._spent or (name == waves.CANARY and self._failures > before):
+                return RunStatus.STOPPED
+        while self._plan["everybody"] and self._add_latecomers():
+            self._wave(len(self._plan["waves"]), _LATECOMERS)
+            if self._spent:
+                return RunStatus.STOPPED
+        return RunStatus.FAILED if self._failures else RunStatus.SUCCEEDED
+
+    @property
+    def _spent(self) -> bool:
+        return self._failures > int(self._plan["max_failures"])
+
+    def _wave(self, number: int, name: str) -> None:
+        with platform_session() as session:
+            left = queries.tenants_left(session, self._run_id, wave=number)
+            found = ledger.with_database(session, tenant_ids=left)
+            entries = {entry.tenant_id: entry for entry in found}
+            for tenant_id in left:
+                if tenant_id not in entries:
+                    self._mark_gone(session, tenant_id)
+        batches = in_batches(
+            self._migrate,
+            [entries[tenant_id] for tenant_id in left if tenant_id in entries],
+            jobs=int(self._plan["jobs"]),
+            go_on=lambda: not self._spent,
+        )
+        for outcomes in batches:
+            self._write(outcomes)
+            for outcome in outcomes:
+                self._done += 1
+                self._tell(Progress(wave=name, done=self._done, total=self._total, outcome=outcome))
+
+    def _add_latecomers(self) -> bool:
+        """Tenants that older code made meanwhile, at its own revision."""
+        with platform_session() as session:
+            known = {row.tenant_id for row in queries.results(session, self._run_id)}
+            behind = ledger.not_at(session, self._recipe.target)
+            entries = [
+                entry
+                for entry in behind
+                if entry.tenant_id not in known and not self._plan["downgrade"]
+            ]
+            _add_results(session, self._run_id, len(self._plan["waves"]), entries)
+        self._total += len(entries)
+        return bool(entries)
+
+    def _migrate(self, entry: FleetEntry) -> Outcome:
+        """Runs in a thread of its own; touches the tenant's database and nothing else."""
+        start = time.monotonic()
+        try:
+            passage = applying.migrate(
+                self._manager.server, entry.location.database, self._recipe, self._manager.patience
+            )
+        except MigrationFailed as error:
+            with self._counting:
+                self._failures += 1
+            return Outcome(
+                entry=entry,
+                source=entry.revision,
+                target=self._where_it_is(entry),
+                attempts=error.attempts,
+                seconds=time.monotonic() - start,
+                error=str(error),
+            )
+        return Outcome(entry=entry, **asdict(passage), seconds=time.monotonic() - start)
+
+    def _where_it_is(self, entry: FleetEntry) -> str | None:
+        """A failed tenant may have passed some revisions; unreachable, it is where it was."""
+        with (
+            suppress(Exception),
+            self._manager.server.connect_as_owner(entry.location.database) as connection,
+        ):
+            return applying.read_version(connection)
+        return entry.revision
+
+    def _write(self, outcomes: Sequence[Outcome]) -> None:
+        """Ledger and record of several tenants in one transaction: its commit costs most of it."""
+        revisions = {each.entry.tenant_id: each.target for each in outcomes}
+        with platform_session() as session:
+            there = ledger.write_revisions(session, revisions)
+            rows = [self._row(each, is_there=each.entry.tenant_id in there) for each in outcomes]
+            if rows:
+                session.execute(update(MigrationResult), rows)
+
+    def _row(self, outcome: Outcome, *, is_there: bool) -> dict[str, object]:
+        status = ResultStatus.SUCCEEDED if outcome.error is None else ResultStatus.FAILED
+        return {
+            "run_id": self._run_id,
+            "tenant_id": outcome.entry.tenant_id,
+            "status": status if is_there else ResultStatus.GONE,
+            "source": outcome.source,
+            "target": outcome.target,
+            "attempts": outcome.attempts,
+            "seconds": outcome.seconds,
+            "error": outcome.error,
+        }
+
+    def _mark_gone(self, session: MainSession, tenant_id: UUID) -> None:
+        row = queries.result(session, run_id=self._run_id, tenant_id=tenant_id)
+        if row is not None:
+            row.status = ResultStatus.GONE
