@@ -5,11 +5,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Final
 
-import psycopg
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,6 +17,7 @@ from app.tenancy import provisioning
 from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation
 from app.tenancy.server import statement
+from library import fill
 from stage import INSTALLATION, Stage
 
 ROWS: Final = 20
@@ -105,26 +104,8 @@ def _fill_template(stage: Stage) -> str:
                 owner=INSTALLATION.schema_owner,
             )
         )
-        _insert_documents(server.owner_url(name))
+        fill(server.owner_url(name), first=1, last=ROWS, owner=ids.new_id())
         connection.execute(
             statement("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", name=name)
         )
     return name
-
-
-def _insert_documents(conninfo: str) -> None:
-    now, owner = datetime.now(UTC), ids.new_id()
-    with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
-        for number in range(ROWS):
-            file_id = ids.new_id()
-            cursor.execute(
-                "INSERT INTO files (id, key, state, digest, md5, size, created_at, updated_at)"
-                " VALUES (%s, %s, 'available', %s, %s, 4096, %s, %s)",
-                (file_id, f"key/{file_id}", f"sha256:{number:064x}", f"{number:032x}", now, now),
-            )
-            cursor.execute(
-                "INSERT INTO documents"
-                " (id, file_id, name, content_type, owner_id, created_at, updated_at)"
-                " VALUES (%s, %s, %s, 'application/pdf', %s, %s, %s)",
-                (ids.new_id(), file_id, f"Report {number}.pdf", owner, now, now),
-            )

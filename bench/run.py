@@ -16,6 +16,7 @@ import anchor  # noqa: F401  # makes the backend's packages importable, so it is
 import connections
 import files
 import fleet
+import lists
 import provisioning
 from embedded.errors import EmbeddedError
 from embedded.signals import StopRequested, stop_on_signals
@@ -31,6 +32,7 @@ _BENCHMARKS: Final[dict[str, Benchmark]] = {
     "provisioning": provisioning.measure,
     "connections": connections.measure,
     "files": files.measure,
+    "lists": lists.measure,
     "fleet": fleet.measure,
 }
 

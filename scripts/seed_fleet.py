@@ -24,7 +24,8 @@ from app.core import ids
 from app.core.caller import Caller
 from app.core.db import main_session, platform_session
 from app.core.errors import AppError
-from app.domains.documents import service as documents
+from app.domains.documents.service import receiving
+from app.domains.documents.service.quota import Limits
 from app.domains.fleet.cli import draw_bar
 from app.domains.fleet.service.parallel import in_parallel
 from app.domains.identity.service import users
@@ -157,13 +158,15 @@ def add_documents(tenant_id: UUID, owner_id: UUID, *, wanted: int) -> None:
         location=location,
     )
     for number in range(there + 1, wanted + 1):
-        documents.upload_document(
+        receiving.upload_document(
             lambda: manager.tenant_db_session(location),
             current_storage(),
             caller=caller,
             name=f"Plan {number}.txt",
             content_type="text/plain",
             chunks=[f"Plan {number} of {tenant_id}\n".encode()],
+            expected_bytes=0,
+            limits=Limits(bytes=None, documents=None),
         )
 
 

@@ -1,7 +1,6 @@
 """The wiring, read top to bottom in a minute; nothing imports it but the processes."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, cast
 from uuid import UUID
@@ -34,7 +33,7 @@ from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
-from app.domains.documents.routes import documents, uploads
+from app.domains.documents.routes import documents, downloads, trash, uploads, versions
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
 from app.domains.identity import models as identity_models
@@ -73,6 +72,9 @@ BLUEPRINTS = (
     access_routes.blueprint,
     audit_routes.blueprint,
     documents.blueprint,
+    trash.blueprint,
+    versions.blueprint,
+    downloads.blueprint,
     uploads.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
@@ -134,6 +136,12 @@ def configure(app: Flask, settings: Settings) -> None:
         INSTALLATION_ID=settings.installation_id,
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
+        MAX_VERSIONS=settings.max_versions,
+        MAX_ZIP_DOCUMENTS=settings.max_zip_documents,
+        MAX_ZIP_BYTES=settings.max_zip_bytes,
+        TRASH_DAYS=settings.trash_days,
+        TENANT_QUOTA_BYTES=settings.tenant_quota_bytes,
+        TENANT_QUOTA_DOCUMENTS=settings.tenant_quota_documents,
         VERIFY_AT_ONCE_BYTES=settings.verify_at_once_bytes,
         MAIN_OWNER_URL=settings.database_owner_url
         and db.sqlalchemy_url(settings.database_owner_url.get_secret_value()),
@@ -155,18 +163,21 @@ class RequestEdge:
         return access.identify(tokens.verify(authorization), tenant=tenant, any_state=any_state)
 
     def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Session]:
-        if plane == "tenant":
-            return self._open_tenant(caller)
+        if plane in {"tenant", "tenant_reads"}:
+            return self._open_tenant(caller, reads=plane == "tenant_reads")
         if caller is None:
             return db.main_session()
         return db.main_session(user_id=caller.user_id, tenant_id=caller.tenant_id)
 
-    @contextmanager
-    def _open_tenant(self, caller: Caller | None) -> Iterator[TenantSession]:
+    def _open_tenant(
+        self, caller: Caller | None, *, reads: bool
+    ) -> AbstractContextManager[TenantSession]:
         if caller is None or caller.location is None:
             raise LookupError("a route on the tenant plane without a tenant")
-        with self._manager.tenant_db_session(cast("TenantLocation", caller.location)) as session:
-            yield session
+        location = cast("TenantLocation", caller.location)
+        if reads:
+            return self._manager.tenant_reads(location)
+        return self._manager.tenant_db_session(location)
 
 
 class TaskEdge:

@@ -137,6 +137,14 @@ class Settings(BaseSettings):
     # Direct uploads up to this size are verified in the request, larger ones in a job.
     verify_at_once_bytes: Annotated[int, Field(ge=0)] = 64 * 1024**2
     max_json_bytes: Annotated[int, Field(ge=1024)] = 1024**2
+    # Versions of one document that are kept.
+    max_versions: Annotated[int, Field(ge=1, le=10_000)] = 100
+    trash_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    max_zip_documents: Annotated[int, Field(ge=1, le=10_000)] = 500
+    max_zip_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
+    # Of each tenant without limits of its own; none is no limit.
+    tenant_quota_bytes: Annotated[int | None, Field(ge=0)] = None
+    tenant_quota_documents: Annotated[int | None, Field(ge=0)] = None
 
     access_token_seconds: Annotated[int, Field(ge=30)] = 15 * 60
     session_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600

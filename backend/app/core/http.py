@@ -6,26 +6,28 @@ factory provides, so this module knows no domain.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, cached_property, wraps
 from typing import Any, Final, Literal, Protocol, cast
 
 from flask import Response, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import auth_log, events, payloads
+from app.core import auth_log, conditions, events, payloads
 from app.core.caller import Caller
 from app.core.db import record_despite
+from app.core.dumping import Dump, dumper
 from app.core.errors import Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
 from app.core.logs import log_context
 from app.core.tenant_names import TenantName, current_tenant_names
 from app.core.throttle import Attempt, Throttle, Throttled, current_counters
 
-Plane = Literal["main", "tenant"]
+# On "tenant_reads" no transaction is opened: each statement stands alone, and none may write.
+Plane = Literal["main", "tenant", "tenant_reads"]
 # Opens one transaction on a plane, in the caller's name.
 OpenPlane = Callable[[Plane], AbstractContextManager[Session]]
 
@@ -59,7 +61,7 @@ class Health(Schema):
     status = fields.String(required=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """What a route states of itself: its policy, its schemas, its transaction."""
 
@@ -76,6 +78,15 @@ class Endpoint:
     throttle: Throttle | None
     takes_file: bool
     gives_file: bool
+    versioned: bool
+    conditional: bool
+
+    @cached_property
+    def dump(self) -> Dump:
+        """What ``returns`` makes of a result; the schema is made once."""
+        if self.returns is None:
+            raise TypeError("a route without a schema has nothing to dump")
+        return dumper(_instance(self.returns))
 
 
 def endpoint(
@@ -93,50 +104,59 @@ def endpoint(
     throttle: Throttle | None = None,
     takes_file: bool = False,
     gives_file: bool = False,
+    versioned: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
     The function may take ``session``, ``caller``, ``body``, ``query``, ``open_session``,
-    ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission,
-    ``resource:action``. ``transaction=None`` is for work with several short transactions: the
-    function gets ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer
-    for a tenant that is suspended or has no database yet. A body that is not required may be left
-    out, and is then loaded as an empty one. ``throttle`` limits how often: too often is 429, and
-    503 where it cannot be counted. ``may_answer_later`` (202), ``takes_file`` and ``gives_file``
-    (a body of bytes) only document what the view does itself.
+    ``if_match``, ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a
+    permission, ``resource:action``. ``transaction=None`` is for work with several short
+    transactions: the function gets ``open_session`` and hands it to its verb. ``any_state`` is for
+    routes that answer for a tenant that is suspended or has no database yet. A body that is not
+    required may be left out, and is then loaded as an empty one. ``throttle`` limits how often: too
+    often is 429, and 503 where it cannot be counted. A ``versioned`` result has a ``revision``,
+    which becomes its ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of
+    bytes) only document what the view does itself.
     """
-    stated = Endpoint(
-        allow=allow,
-        transaction=transaction,
-        any_state=any_state,
-        body=body,
-        body_required=body_required,
-        query=query,
-        returns=returns,
-        status=status,
-        may_answer_later=may_answer_later,
-        errors=errors if throttle is None else (*errors, 429, 503),
-        throttle=throttle,
-        takes_file=takes_file,
-        gives_file=gives_file,
-    )
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
         wanted = frozenset(inspect.signature(view).parameters)
-
-        @wraps(view)
-        def wrapper(**path: Any) -> Response:
-            with log_context(request_id=g.request_id):
-                caller = _admit(stated, path)
-                with log_context(**_who(caller)), originating(_origin(caller)):
-                    given = {"caller": caller, **path, **_payloads(stated)}
-                    given["attempt"] = _count(stated, caller, given.get("body"))
-                    return _call(stated, view, given, wanted)
-
-        wrapper.endpoint = stated  # type: ignore[attr-defined]
-        return wrapper
+        stated = Endpoint(
+            allow=allow,
+            transaction=transaction,
+            any_state=any_state,
+            body=body,
+            body_required=body_required,
+            query=query,
+            returns=returns,
+            status=status,
+            may_answer_later=may_answer_later,
+            errors=errors if throttle is None else (*errors, 429, 503),
+            throttle=throttle,
+            takes_file=takes_file,
+            gives_file=gives_file,
+            versioned=versioned,
+            conditional="if_match" in wanted,
+        )
+        return _wrapped(view, stated, wanted)
 
     return decorate
+
+
+def _wrapped(
+    view: Callable[..., Any], stated: Endpoint, wanted: frozenset[str]
+) -> Callable[..., Response]:
+    @wraps(view)
+    def wrapper(**path: Any) -> Response:
+        with log_context(request_id=g.request_id):
+            caller = _admit(stated, path)
+            with log_context(**_who(caller)), originating(_origin(caller)):
+                given = {"caller": caller, **path, **_payloads(stated)}
+                given["attempt"] = _count(stated, caller, given.get("body"))
+                return _call(stated, view, given, wanted)
+
+    wrapper.endpoint = stated  # type: ignore[attr-defined]
+    return wrapper
 
 
 def stated_endpoint(view: Callable[..., Any]) -> Endpoint | None:
@@ -184,16 +204,36 @@ def _origin(caller: Caller | None) -> Origin:
 def _payloads(stated: Endpoint) -> dict[str, object]:
     loaded: dict[str, object] = {}
     if stated.query is not None:
-        loaded["query"] = _load(stated.query, payloads.query_arguments())
+        loaded["query"] = _load(stated.query, _arguments(stated.query))
     if stated.body is not None:
         absent = not stated.body_required and payloads.no_body()
         loaded["body"] = _load(stated.body, {} if absent else payloads.json_body())
+    if stated.conditional:
+        loaded["if_match"] = conditions.if_match()
     return loaded
+
+
+def _arguments(schema: type[Schema]) -> Mapping[str, object]:
+    return payloads.query_arguments(repeatable=_lists(schema))
+
+
+@cache
+def _lists(schema: type[Schema]) -> frozenset[str]:
+    declared = _instance(schema).load_fields.items()
+    return frozenset(
+        field.data_key or name for name, field in declared if isinstance(field, fields.List)
+    )
+
+
+@cache
+def _instance(schema: type[Schema]) -> Schema:
+    """Making one copies every field; loading and dumping change none of them."""
+    return schema()
 
 
 def _load(schema: type[Schema], payload: object) -> object:
     try:
-        return schema().load(cast("Any", payload))
+        return _instance(schema).load(cast("Any", payload))
     except ValidationError as error:
         raise Unprocessable(
             "Some fields are not acceptable; see errors.",
@@ -242,4 +282,9 @@ def _answer(stated: Endpoint, result: object) -> Response:
         return result
     if stated.returns is None:
         return Response(status=stated.status, mimetype="application/json")
-    return payloads.json_response(stated.returns().dump(result), status=stated.status)
+    response = payloads.json_response(stated.dump(result), status=stated.status)
+    if stated.versioned:
+        response.set_etag(str(cast("Any", result).revision))
+        if request.method in {"GET", "HEAD"}:
+            response.make_conditional(request)
+    return response

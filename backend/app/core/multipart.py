@@ -20,12 +20,23 @@ _FORM_OVERHEAD: Final = 1024**2
 class IncomingFile:
     """The one file part of a request: its name, its type, and its bytes, read once.
 
-    Iterating raises `BadRequest` where the body breaks off and `PayloadTooLarge` past the limit.
+    ``expected_bytes`` is what the length of the whole form leaves for it, 0 where that is unknown:
+    a hint, for another part may follow, or the sender be wrong. Iterating raises `BadRequest` where
+    the body breaks off and `PayloadTooLarge` past the limit.
     """
 
-    def __init__(self, name: str, content_type: str, events: Iterator[Event], limit: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        content_type: str,
+        events: Iterator[Event],
+        *,
+        limit: int,
+        expected_bytes: int,
+    ) -> None:
         self.name = name
         self.content_type = content_type
+        self.expected_bytes = expected_bytes
         self._events = events
         self._limit = limit
 
@@ -62,29 +73,55 @@ def incoming_file(*, limit: int) -> IncomingFile:
         raise UnsupportedMediaType("Send the file as multipart/form-data with a boundary.")
     if (request.content_length or 0) > limit + _FORM_OVERHEAD:
         raise PayloadTooLarge(f"A file may have {limit} bytes.")
-    events = _events(boundary.encode("latin-1", "replace"), limit + _FORM_OVERHEAD)
+    form = _Form(boundary.encode("latin-1", "replace"), limit + _FORM_OVERHEAD)
+    events = form.events()
     for event in events:
         if isinstance(event, File):
             if event.name != "file":
                 raise BadRequest("Send the file in the part named file.")
-            return IncomingFile(event.filename, _content_type(event.headers), events, limit)
+            return IncomingFile(
+                event.filename,
+                _content_type(event.headers),
+                events,
+                limit=limit,
+                expected_bytes=form.left_for_last_part(request.content_length),
+            )
     raise BadRequest("The form holds no part named file with a filename.")
 
 
-def _events(boundary: bytes, longest: int) -> Iterator[Event]:
-    decoder = MultipartDecoder(boundary, _LARGEST_FIELD + _CHUNK, max_parts=_MOST_PARTS)
-    chunks = _chunks(boundary, longest)
-    while True:
-        try:
-            event = decoder.next_event()
-            while isinstance(event, NeedData):
-                decoder.receive_data(next(chunks, None))
-                event = decoder.next_event()
-        except (ValueError, HTTPException) as error:
-            raise BadRequest(f"The form cannot be read: {error}") from None
-        yield event
-        if isinstance(event, Epilogue):
-            return
+class _Form:
+    """A form's events, as its bytes arrive."""
+
+    def __init__(self, boundary: bytes, longest: int) -> None:
+        self._boundary = boundary
+        self._decoder = MultipartDecoder(boundary, _LARGEST_FIELD + _CHUNK, max_parts=_MOST_PARTS)
+        self._chunks = _chunks(boundary, longest)
+        self._received = 0
+
+    def events(self) -> Iterator[Event]:
+        while True:
+            try:
+                event = self._decoder.next_event()
+                while isinstance(event, NeedData):
+                    self._decoder.receive_data(self._next_chunk())
+                    event = self._decoder.next_event()
+            except (ValueError, HTTPException) as error:
+                raise BadRequest(f"The form cannot be read: {error}") from None
+            yield event
+            if isinstance(event, Epilogue):
+                return
+
+    def left_for_last_part(self, content_length: int | None) -> int:
+        """The bytes between the part's headers, just read, and the closing boundary."""
+        # The decoder keeps the second of the two line breaks behind the headers until then.
+        read = self._received - len(self._decoder.buffer) + len(b"\r\n")
+        closing = len(b"\r\n--" + self._boundary + b"--\r\n")
+        return max((content_length or 0) - read - closing, 0)
+
+    def _next_chunk(self) -> bytes | None:
+        chunk = next(self._chunks, None)
+        self._received += len(chunk or b"")
+        return chunk
 
 
 def _chunks(boundary: bytes, longest: int) -> Iterator[bytes]:

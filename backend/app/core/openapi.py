@@ -33,6 +33,14 @@ _UPLOAD: Final = {
     }
 }
 
+_IF_MATCH: Final = {
+    "in": "header",
+    "name": "If-Match",
+    "description": "ETags that the change is meant for; 412 where it is another by now.",
+    "schema": {"type": "string"},
+}
+_ETAG: Final = {"ETag": {"description": "The revision.", "schema": {"type": "string"}}}
+
 
 class Problem(Schema):
     """RFC 9457; ``code`` is stable, ``errors`` maps fields to messages."""
@@ -109,7 +117,7 @@ def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
     query: list[dict[str, Any]] = (
         [] if stated.query is None else [{"in": "query", "schema": stated.query}]
     )
-    return path + query
+    return path + query + ([_IF_MATCH] if stated.conditional else [])
 
 
 def _successes(stated: Endpoint) -> dict[str, Any]:
@@ -122,7 +130,8 @@ def _success(stated: Endpoint) -> dict[str, Any]:
         return {"description": "The bytes.", "content": _BINARY}
     if stated.returns is None:
         return {"description": "Done."}
-    return {"description": "Done.", "content": {"application/json": {"schema": stated.returns}}}
+    success = {"description": "Done.", "content": {"application/json": {"schema": stated.returns}}}
+    return success | {"headers": _ETAG} if stated.versioned else success
 
 
 def _failures(stated: Endpoint) -> dict[str, Any]:

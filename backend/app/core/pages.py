@@ -1,10 +1,12 @@
 """Keyset pages: items and an opaque, signed cursor to what follows them."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
+import orjson
 from flask import Flask, current_app
 from itsdangerous import BadSignature, URLSafeSerializer
 from marshmallow import Schema, fields, validate
@@ -33,12 +35,13 @@ class Page(Generic[Item]):
 
 
 class Cursors:
-    """Signs the id of a page's last item, so that a cursor cannot be made up."""
+    """Signs where a page ended, so that a cursor cannot be made up."""
 
     def __init__(self, secret_key: str) -> None:
         self._serializer = URLSafeSerializer(secret_key, salt="cursor")
 
     def dump(self, item_id: UUID) -> str:
+        """For lists in the order of their ids."""
         return str(self._serializer.dumps(item_id.hex))
 
     def load(self, cursor: str) -> UUID:
@@ -48,10 +51,44 @@ class Cursors:
             Unprocessable: the cursor was not made here.
         """
         try:
-            return UUID(self._serializer.loads(cursor))
-        except (BadSignature, ValueError, TypeError, AttributeError):
-            message = "Use the next_cursor of a former page, unchanged."
-            raise Unprocessable(message, errors={"cursor": [message]}) from None
+            return UUID(self._loads(cursor))  # type: ignore[arg-type]  # what it is not, raises
+        except (ValueError, TypeError, AttributeError):
+            raise _not_ours() from None
+
+    def dump_position(self, position: Sequence[object], *, query: object) -> str:
+        """For lists in any other order: the last item's values in that order.
+
+        ``query`` is what was asked (which list, order, filters), as JSON can hold it: the cursor
+        continues no other.
+        """
+        return str(self._serializer.dumps([_fingerprint(query), *position]))
+
+    def load_position(self, cursor: str, *, query: object) -> list[object]:
+        """The values after which the page begins.
+
+        Raises:
+            Unprocessable: the cursor was not made here, or for another query.
+        """
+        content = self._loads(cursor)
+        if not isinstance(content, list) or content[:1] != [_fingerprint(query)]:
+            raise _not_ours()
+        return content[1:]
+
+    def _loads(self, cursor: str) -> object:
+        try:
+            return self._serializer.loads(cursor)
+        except (BadSignature, ValueError, TypeError):
+            raise _not_ours() from None
+
+
+def _not_ours() -> Unprocessable:
+    message = "Use the next_cursor of a former page, unchanged, with the same query."
+    return Unprocessable(message, errors={"cursor": [message]})
+
+
+def _fingerprint(query: object) -> str:
+    canonical = orjson.dumps(query, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def init_app(app: Flask, cursors: Cursors) -> None:

@@ -55,16 +55,21 @@ def read_body(size: int) -> bytes:
         raise BadRequest("The body breaks off.") from error
 
 
-def query_arguments() -> Mapping[str, str]:
-    """The query string's arguments.
+def query_arguments(*, repeatable: frozenset[str] = frozenset()) -> Mapping[str, object]:
+    """The query string's arguments; those that are ``repeatable`` as lists.
 
     Raises:
-        BadRequest: an argument is given twice.
+        BadRequest: another argument is given twice.
     """
+    arguments: dict[str, object] = {}
     for name, values in request.args.lists():
-        if len(values) > 1:
+        if name in repeatable:
+            arguments[name] = values
+        elif len(values) > 1:
             raise BadRequest(f"The argument {name} is given more than once.")
-    return request.args.to_dict()
+        else:
+            arguments[name] = values[0]
+    return arguments
 
 
 def json_response(document: object, *, status: int = 200, mimetype: str | None = None) -> Response:

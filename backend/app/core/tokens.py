@@ -3,6 +3,9 @@
 Flask-JWT-Extended signs and verifies; what it leaves open (type, expiry, session) is checked here.
 """
 
+import hashlib
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
@@ -12,15 +15,18 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from flask import Flask, current_app, g
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt import get_unverified_header
 from jwt.algorithms import RSAAlgorithm
 from jwt.exceptions import InvalidTokenError, PyJWTError
 
+from app.core import clock
 from app.core.errors import Unauthenticated
 from app.settings import Settings
 
 AUDIENCE: Final = "tenantry-api"
 ALGORITHM: Final = "RS256"  # each request verifies: RS256 does so three times faster than ES256
 _REQUIRED: Final = frozenset({"type", "exp", "sub", "sid"})
+_REMEMBERED_TOKENS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,60 @@ class AccessClaims:
     session_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    claims: AccessClaims
+    expires_at: int
+    kid: str
+    key: RSAPublicKey
+
+
+class VerifiedTokens:
+    """Tokens that were verified a moment ago: parsing one again costs more than all that follows.
+
+    An entry says that the signature and the claims were good. It ends with the token's time, and
+    with its key; whether the session lives and what its user may do is never in it. Tokens are
+    kept as digests, the least recently used one goes first.
+    """
+
+    def __init__(self, keys: KeyRing, *, size: int = _REMEMBERED_TOKENS) -> None:
+        self._keys = keys
+        self._size = size
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    def recall(self, token: str) -> AccessClaims | None:
+        digest = _digest(token)
+        with self._lock:
+            entry = self._entries.get(digest)
+            if entry is None:
+                return None
+            self._entries.move_to_end(digest)
+        if clock.now().timestamp() < entry.expires_at and self._is_alive(entry):
+            return entry.claims
+        with self._lock:
+            self._entries.pop(digest, None)
+        return None
+
+    def remember(self, token: str, claims: AccessClaims, *, expires_at: int, kid: str) -> None:
+        """Called with what has just been verified."""
+        key = self._keys.public_key(kid)
+        if key is None:  # withdrawn in this very moment
+            return
+        with self._lock:
+            self._entries[_digest(token)] = _Verified(claims, expires_at, kid, key)
+            if len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+
+    def _is_alive(self, entry: _Verified) -> bool:
+        # The ring reads its keys anew from time to time: the same key may be another object.
+        return self._keys.public_key(entry.kid) == entry.key
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
 def init_app(app: Flask, settings: Settings, keys: KeyRing) -> None:
     app.config.update(
         JWT_ALGORITHM=ALGORITHM,
@@ -71,6 +131,7 @@ def init_app(app: Flask, settings: Settings, keys: KeyRing) -> None:
         return key
 
     app.extensions["keys"] = keys
+    app.extensions["verified_tokens"] = VerifiedTokens(keys)
 
 
 def current_keys() -> KeyRing:
@@ -104,11 +165,17 @@ def verify(authorization: str | None) -> AccessClaims:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Sign in and send Authorization: Bearer <access_token>.")
+    verified: VerifiedTokens = current_app.extensions["verified_tokens"]
+    return verified.recall(token) or _verify(token, verified)
+
+
+def _verify(token: str, verified: VerifiedTokens) -> AccessClaims:
     try:
-        claims = decode_token(token)
-        if claims["type"] != "access":
+        decoded = decode_token(token)
+        if decoded["type"] != "access":
             raise InvalidTokenError("not an access token")
-        return AccessClaims(UUID(claims["sub"]), UUID(claims["sid"]))
+        claims = AccessClaims(UUID(decoded["sub"]), UUID(decoded["sid"]))
+        expires_at, kid = int(decoded["exp"]), get_unverified_header(token)["kid"]
     except (
         PyJWTError,
         JWTExtendedException,
@@ -118,3 +185,5 @@ def verify(authorization: str | None) -> AccessClaims:
         AttributeError,
     ) as error:
         raise Unauthenticated("The access token is not valid, or has expired.") from error
+    verified.remember(token, claims, expires_at=expires_at, kid=kid)
+    return claims

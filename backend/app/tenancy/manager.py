@@ -23,7 +23,7 @@ from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
 from app.tenancy.server import Connection, Server, comment_of, database_exists
-from app.tenancy.sessions import TenantSession
+from app.tenancy.sessions import TenantReads, TenantSession
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class TenantDatabaseManager:
             waiters_per_tenant=settings.tenant_waiters_per_tenant,
         )
         self.engine = create_tenant_engine(self._connect, budget)
+        self._reading_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.patience = applying.Patience(
             lock_timeout_ms=settings.migration_lock_timeout_ms,
             statement_timeout_ms=settings.migration_statement_timeout_ms,
@@ -82,6 +83,17 @@ class TenantDatabaseManager:
         """
         location = self._locate(tenant)
         with located(location), transaction(TenantSession(self.engine, location)) as session:
+            yield session
+
+    @contextmanager
+    def tenant_reads(self, tenant: str | TenantLocation) -> Iterator[TenantReads]:
+        """A session without a transaction, for a single question: half the price of the other.
+
+        Raises:
+            NotFound, TenantBusy: as `tenant_db_session`.
+        """
+        location = self._locate(tenant)
+        with located(location), TenantReads(self._reading_engine, location) as session:
             yield session
 
     # Life of a tenant's database.

@@ -1,10 +1,11 @@
 """A session on one tenant's database."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from app.core.db import PlaneSession
+from app.core.db import PlaneSession, Question
 from app.tenancy.locations import TenantLocation
 from app.tenancy.models import TenantModel
 
@@ -23,6 +24,19 @@ class TenantSession(PlaneSession):
         return TenantSession(self.get_bind(), self.location)
 
 
-@event.listens_for(TenantSession, "after_begin")
+class TenantReads(TenantSession):
+    """Each of its statements stands alone: there is no transaction, and so nothing to write in."""
+
+    def ask(self, question: Question, values: Mapping[str, object]) -> list[Any]:
+        """The rows of a question that is asked in every request."""
+        return question.ask(self.connection(), values)
+
+    def flush(self, objects: Any = None) -> None:
+        if self.new or self.dirty or self.deleted:
+            raise TypeError("a session that only reads has nothing to flush")
+        super().flush(objects)
+
+
+@event.listens_for(TenantSession, "after_begin", propagate=True)
 def _name_the_tenant(session: TenantSession, _transaction: Any, connection: Connection) -> None:
     connection.execution_options(tenant=session.location.database)

@@ -141,10 +141,13 @@ def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
 
 
 # What is written once and never changed has neither state nor a second time.
+# The quota is one row of sums.
 RECORDS = {
     "audit_entries",
+    "document_versions",
     "migration_results",
     "platform_audit_entries",
+    "quota",
     "schema_releases",
     "sent_mails",
 }
@@ -157,6 +160,7 @@ WITHOUT_ID = {
     "tenant_databases": {"tenant_id"},
     "migration_results": {"run_id", "tenant_id"},
     "schema_releases": {"revision"},
+    "document_versions": {"document_id", "number"},
 }
 
 

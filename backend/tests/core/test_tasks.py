@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.tenancy.manager import current_manager
 from tests.cast import Cast, House
 from tests.core.apps import another_app
-from tests.domains.documents.files import upload
+from tests.domains.documents.files import delete_for_good, upload
 
 # Those that a message may name.
 TENANT_JOBS = {name for name, each in DEFINITIONS.items() if each.plane == "tenant"}
@@ -102,7 +102,7 @@ def test_a_job_works_on_its_own_tenant(context: Flask, cast: Cast) -> None:
 
     person, house = cast.mallory, cast.globex
     document = upload(person, house, b"to be erased")
-    person.delete(f"{house.documents}/{document['id']}")
+    delete_for_good(person, house, document["id"])
     with current_manager().tenant_db_session(house.database) as session:
         statement = select(File.id).where(File.state == "deleting")
         file_ids = [str(file_id) for file_id in session.scalars(statement)]

@@ -18,7 +18,7 @@ from embedded.process import ChildProcess
 from tests.cast import PASSWORD, House, Person, new_house, new_person
 from tests.core.apps import another_app
 from tests.core.live import running_worker
-from tests.domains.documents.files import stored, upload
+from tests.domains.documents.files import delete_for_good, stored, upload
 from tests.embedded.processes import wait_for
 
 
@@ -65,7 +65,7 @@ def file_states(sender: Flask, house: House) -> dict[UUID, str]:
 
 
 def delete(owner: Person, house: House, document: dict[str, Any]) -> None:
-    assert owner.delete(f"{house.documents}/{document['id']}").status_code == 204
+    assert delete_for_good(owner, house, document["id"]) == 204
 
 
 def lines(worker: ChildProcess) -> list[dict[str, Any]]:

@@ -51,7 +51,9 @@ def works_as_usual(lab: Laboratory, location: TenantLocation) -> None:
     with lab.manager.tenant_db_session(location) as session:
         session.add(file)
         session.flush()
-        session.add(Document(file_id=file.id, name=NAME, content_type="x", owner_id=file.id))
+        session.add(
+            Document(file_id=file.id, name=NAME, content_type="x", size=0, owner_id=file.id)
+        )
     with lab.manager.tenant_db_session(location) as session:
         document = session.scalars(select(Document).where(Document.file_id == file.id)).one()
         assert document.name == NAME

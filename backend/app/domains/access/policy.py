@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 _VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read"})
-_USER: Final = _VIEWER | {"documents:create", "documents:delete"}
+_USER: Final = _VIEWER | {"documents:create", "documents:update", "documents:delete"}
 _ADMIN: Final = _USER | {"documents:manage", "members:manage", "domains:manage", "audit:read"}
 _OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete"}
 
@@ -14,7 +14,7 @@ PLATFORM_ADMIN: Final = frozenset(
     {"tenants:read", "tenants:manage", "tenants:delete", "tenants:suspend", "tenants:read_all"}
 )
 
-# documents:delete is for one's own; documents:manage lifts that.
+# documents:update and documents:delete are for one's own; documents:manage lifts that.
 PERMISSIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {"viewer": _VIEWER, "user": _USER, "admin": _ADMIN, "owner": _OWNER}
 )

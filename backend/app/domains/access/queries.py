@@ -1,17 +1,19 @@
 """The one query of the access check."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from app.core.db import Question
 from app.core.tenant_names import TenantName
 
 # Narrow SECURITY DEFINER functions: the one way across row level security.
-_RESOLVE = text("SELECT * FROM resolve_access(:session_id, :tenant_id)")
-_RESOLVE_NAMED = text(
-    "SELECT access.*, named.agrees FROM name_tenant(:id, :slug, :domain) named"
-    " JOIN LATERAL resolve_access(:session_id, named.tenant_id) access ON true"
+_RESOLVE: Final = Question(b"SELECT * FROM resolve_access(%(session_id)s, %(tenant_id)s)")
+_RESOLVE_NAMED: Final = Question(
+    b"SELECT access.*, named.agrees FROM name_tenant(%(id)s, %(slug)s, %(domain)s) named"
+    b" JOIN LATERAL resolve_access(%(session_id)s, named.tenant_id) access ON true"
 )
 
 
@@ -38,8 +40,8 @@ def resolve_access(
     """None where the session is unknown, revoked or expired, or its user is inactive."""
     if tenant is None or (tenant.slug is None and tenant.domain is None):
         key = {"tenant_id": None if tenant is None else tenant.id}
-        row = connection.execute(_RESOLVE, key | {"session_id": session_id}).one_or_none()
+        rows = _RESOLVE.ask(connection, key | {"session_id": session_id})
     else:
         names = {"id": tenant.id, "slug": tenant.slug, "domain": tenant.domain}
-        row = connection.execute(_RESOLVE_NAMED, names | {"session_id": session_id}).one_or_none()
-    return None if row is None else Access(*row)
+        rows = _RESOLVE_NAMED.ask(connection, names | {"session_id": session_id})
+    return Access(*rows[0]) if rows else None

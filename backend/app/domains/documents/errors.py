@@ -1,10 +1,22 @@
 """What can go wrong with a document."""
 
-from app.core.errors import Conflict, Forbidden, Gone, NotFound, Unavailable, Unprocessable
+from app.core.errors import (
+    AppError,
+    Conflict,
+    Forbidden,
+    Gone,
+    NotFound,
+    Unavailable,
+    Unprocessable,
+)
 
 
 class DocumentNotFound(NotFound):
     code = "document_not_found"
+
+
+class VersionNotFound(NotFound):
+    code = "version_not_found"
 
 
 class NotYourDocument(Forbidden):
@@ -13,6 +25,29 @@ class NotYourDocument(Forbidden):
 
 class BadName(Unprocessable):
     code = "bad_document_name"
+
+
+class BadTags(Unprocessable):
+    code = "bad_tags"
+
+
+class ZipTooLarge(Unprocessable):
+    code = "zip_too_large"
+
+
+class QuotaExceeded(Conflict):
+    """Nothing is wrong with the request: it can be repeated once there is room (RFC 9110, 15.5.10).
+
+    413 would blame the size of a file that may be empty, 507 the server's disk.
+    """
+
+    code = "quota_exceeded"
+
+
+class BytesMissing(AppError):
+    """The document is there and its bytes are not: our loss, which no repetition mends."""
+
+    code = "bytes_missing"
 
 
 class UploadBusy(Unavailable):

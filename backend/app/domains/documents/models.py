@@ -2,11 +2,23 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, Text, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    Text,
+    TextClause,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from app.core import clock
 from app.core.stamps import Identified, active_while
 from app.tenancy.models import TenantModel
 
@@ -21,6 +33,8 @@ class File(Identified, TenantModel):
     """A stored object. Its row is written before its bytes and outlives them.
 
     ``digest`` ("sha256:…") is the identity of the content; ``md5`` is kept for its users only.
+    ``charged_bytes`` count against the quota from the first moment; so does, with ``holds_place``,
+    the document that a pending file will become.
     """
 
     __tablename__ = "files"
@@ -30,24 +44,94 @@ class File(Identified, TenantModel):
         ),
     )
 
-    key: Mapped[str] = mapped_column(Text, unique=True)
+    key: Mapped[str] = mapped_column(Text(collation="C"), unique=True)
     state: Mapped[str] = mapped_column(Text, default=FileState.PENDING)
     digest: Mapped[str | None] = mapped_column(Text)
     md5: Mapped[str | None] = mapped_column(Text)
     size: Mapped[int | None] = mapped_column(BigInteger)
     active: Mapped[bool] = active_while("state = 'available'")
+    charged_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    holds_place: Mapped[bool] = mapped_column(default=False)
+
+
+def _listed(name: str, *columns: str | TextClause, **options: Any) -> Index:
+    """Of what is not in the trash; see queries.listing."""
+    options["postgresql_where"] = text("deleted_at IS NULL")
+    return Index(f"ix_documents_{name}", *columns, **options)
 
 
 class Document(Identified, TenantModel):
-    """A name that somebody gave to a file. Several documents may share one file."""
+    """A name that somebody gave to some content; ``file``, type and size are its newest version's.
+
+    ``version`` numbers the content. ``revision`` grows with every change of the row and is its
+    ETag. ``folded_name`` is what lists are sorted and searched by. Several documents may share one
+    file.
+    """
 
     __tablename__ = "documents"
+    __table_args__ = (
+        _listed("created", "created_at", "id"),
+        _listed("updated", "updated_at", "id"),
+        _listed("name", "folded_name", "id"),
+        _listed("size", "size", "id"),
+        _listed("owner", "owner_id", "created_at", "id"),
+        _listed(
+            "content_type", "content_type", postgresql_ops={"content_type": "text_pattern_ops"}
+        ),
+        _listed("name_parts", text("name_parts(folded_name)"), postgresql_using="gin"),
+        _listed("tags", "tags", postgresql_using="gin"),
+        Index(
+            "ix_documents_trash",
+            "deleted_at",
+            "id",
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
+    )
 
     file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id"), index=True)
     name: Mapped[str] = mapped_column(Text)
+    folded_name: Mapped[str] = mapped_column(Text(collation="C"))
     content_type: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
     owner_id: Mapped[UUID]
-    active: Mapped[bool] = mapped_column(default=True)
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    version: Mapped[int] = mapped_column(default=1)
+    revision: Mapped[int] = mapped_column()
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    deleted_by: Mapped[UUID | None]
+    active: Mapped[bool] = active_while("deleted_at IS NULL")
+
+    file: Mapped[File] = relationship(lazy="joined", innerjoin=True)
+
+    __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012  # SQLAlchemy's own way
+
+    @validates("name")
+    def _fold(self, _key: str, name: str) -> str:
+        self.folded_name = name.casefold()
+        return name
+
+    @property
+    def etag(self) -> str:
+        return str(self.revision)
+
+    @property
+    def digest(self) -> str | None:
+        return self.file.digest
+
+
+class DocumentVersion(TenantModel):
+    """What a document held at some time; the newest is what it holds now."""
+
+    __tablename__ = "document_versions"
+
+    document_id: Mapped[UUID] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id"), index=True)
+    content_type: Mapped[str] = mapped_column(Text)
+    created_by: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=clock.now)
 
     file: Mapped[File] = relationship(lazy="joined", innerjoin=True)
 
@@ -58,6 +142,21 @@ class Document(Identified, TenantModel):
     @property
     def digest(self) -> str | None:
         return self.file.digest
+
+
+class Quota(TenantModel):
+    """One row: what the tenant uses, kept by triggers, and its own limits where it has any.
+
+    The tenant's role may only read it.
+    """
+
+    __tablename__ = "quota"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    used_bytes: Mapped[int] = mapped_column(BigInteger)
+    used_documents: Mapped[int] = mapped_column(BigInteger)
+    max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    max_documents: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class UploadState(StrEnum):

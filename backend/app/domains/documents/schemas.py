@@ -1,10 +1,17 @@
 """What documents take and give over HTTP."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from app.core.pages import PageQuery
+
+_MOST_AT_ONCE = 100
 
 
 class Document(Schema):
-    """``size`` in bytes; ``digest`` is ``sha256:`` and 64 hexadecimal digits."""
+    """``size`` in bytes; ``digest`` is ``sha256:`` and 64 hexadecimal digits.
+
+    ``version`` numbers the content; ``revision`` grows with each change and is the ETag.
+    """
 
     id = fields.UUID(required=True)
     name = fields.String(required=True)
@@ -12,6 +19,9 @@ class Document(Schema):
     size = fields.Integer(required=True)
     digest = fields.String(required=True)
     owner_id = fields.UUID(required=True)
+    tags = fields.List(fields.String(), required=True)
+    version = fields.Integer(required=True)
+    revision = fields.Integer(required=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
 
@@ -19,6 +29,125 @@ class Document(Schema):
 class DocumentPage(Schema):
     items = fields.List(fields.Nested(Document), required=True)
     next_cursor = fields.String(allow_none=True, required=True)
+
+
+class DocumentQuery(PageQuery):
+    """Filters narrow down together; a ``tag`` may be given several times.
+
+    ``name`` is any piece of a name, in capitals or not. ``content_type`` may end in ``/*``.
+    ``created_from`` is in, ``created_to`` is not.
+    """
+
+    name = fields.String(load_default=None, validate=validate.Length(min=1, max=255))
+    content_type = fields.String(
+        load_default=None,
+        validate=validate.Regexp(
+            r"^[a-zA-Z0-9][\w!#$&^.+-]{0,126}/(?:\*|[a-zA-Z0-9][\w!#$&^.+-]{0,126})\Z",
+            error="Use a media type (text/plain), or a family of them (image/*).",
+        ),
+    )
+    owner_id = fields.UUID(load_default=None)
+    created_from = fields.AwareDateTime(load_default=None)
+    created_to = fields.AwareDateTime(load_default=None)
+    tags = fields.List(
+        fields.String(validate=validate.Length(min=1, max=50)),
+        data_key="tag",
+        load_default=list,
+        validate=validate.Length(max=20),
+    )
+    sort = fields.String(
+        load_default="created", validate=validate.OneOf(["created", "name", "size", "updated"])
+    )
+    order = fields.String(load_default=None, validate=validate.OneOf(["asc", "desc"]))
+
+
+class ChangeDocument(Schema):
+    """What is left out stays. ``tags`` replaces all of them."""
+
+    name = fields.String()
+    tags = fields.List(fields.String(), validate=validate.Length(max=1000))
+
+    @validates_schema
+    def _changes_something(self, data: dict[str, object], **_: object) -> None:
+        if not data:
+            raise ValidationError("Give name, tags or both.")
+
+
+class TrashedDocument(Document):
+    deleted_at = fields.AwareDateTime(required=True)
+    deleted_by = fields.UUID(required=True)
+
+
+class TrashPage(Schema):
+    items = fields.List(fields.Nested(TrashedDocument), required=True)
+    next_cursor = fields.String(allow_none=True, required=True)
+
+
+class Purged(Schema):
+    """How many documents are gone for good."""
+
+    purged = fields.Integer(required=True)
+
+
+class Version(Schema):
+    """What a document held at some time; the highest number is what it holds now."""
+
+    number = fields.Integer(required=True)
+    content_type = fields.String(required=True)
+    size = fields.Integer(required=True)
+    digest = fields.String(required=True)
+    created_by = fields.UUID(required=True)
+    created_at = fields.AwareDateTime(required=True)
+
+
+class VersionPage(Schema):
+    items = fields.List(fields.Nested(Version), required=True)
+    next_cursor = fields.String(allow_none=True, required=True)
+
+
+def _different(ids: list[object]) -> None:
+    if len(set(ids)) < len(ids):
+        raise ValidationError("Give each id once.")
+
+
+class BulkAction(Schema):
+    """``tags`` belong to tag and untag."""
+
+    action = fields.String(
+        required=True,
+        validate=validate.OneOf(["delete", "restore", "tag", "untag", "purge"]),
+    )
+    ids = fields.List(
+        fields.UUID(),
+        required=True,
+        validate=[validate.Length(min=1, max=_MOST_AT_ONCE), _different],
+    )
+    tags = fields.List(
+        fields.String(), load_default=list, validate=validate.Length(max=_MOST_AT_ONCE)
+    )
+
+    @validates_schema
+    def _tags_where_they_belong(self, data: dict[str, object], **_: object) -> None:
+        if (data["action"] in {"tag", "untag"}) != bool(data["tags"]):
+            raise ValidationError({"tags": ["Give tags to tag and untag, and only to them."]})
+
+
+class BulkOutcome(Schema):
+    """``status`` is what the request for this one document would have answered."""
+
+    id = fields.UUID(required=True)
+    status = fields.Integer(required=True)
+    code = fields.String(required=True, allow_none=True)
+
+
+class BulkResult(Schema):
+    results = fields.List(fields.Nested(BulkOutcome), required=True)
+
+
+class ZipSelection(Schema):
+    ids = fields.List(
+        fields.UUID(), required=True, validate=[validate.Length(min=1, max=10_000), _different]
+    )
 
 
 class LinkQuery(Schema):
@@ -30,6 +159,22 @@ class LinkQuery(Schema):
 class SignedLink(Schema):
     url = fields.Url(required=True)
     expires_at = fields.AwareDateTime(required=True)
+
+
+class Usage(Schema):
+    """Bytes and documents; a limit is null where there is none.
+
+    ``stored_bytes`` counts shared content once, ``logical_bytes`` in each version that holds it.
+    ``documents`` are all, with those in the trash.
+    """
+
+    stored_bytes = fields.Integer(required=True)
+    logical_bytes = fields.Integer(required=True)
+    documents = fields.Integer(required=True)
+    trashed_documents = fields.Integer(required=True)
+    versions = fields.Integer(required=True)
+    max_bytes = fields.Integer(required=True, allow_none=True)
+    max_documents = fields.Integer(required=True, allow_none=True)
 
 
 class NewUpload(Schema):

@@ -3,9 +3,10 @@
 from functools import partial
 from uuid import UUID
 
+from flask import current_app
+
 from app.core.tasks import task
-from app.domains.documents.service import documents as service
-from app.domains.documents.service import uploads
+from app.domains.documents.service import files, trash, uploads
 from app.integrations.storage import current_storage
 from app.tenancy.manager import current_manager
 from app.tenancy.sessions import TenantSession
@@ -14,14 +15,20 @@ from app.tenancy.sessions import TenantSession
 @task(name="documents.erase_file", queue="documents")
 def erase_file(session: TenantSession, file_id: str) -> None:
     """Deletes the bytes of a file that no document names any more."""
-    service.erase_file(session, current_storage(), file_id=UUID(file_id))
+    files.erase_file(session, current_storage(), file_id=UUID(file_id))
 
 
 @task(name="documents.sweep_files", queue="documents")
 def sweep_files(session: TenantSession) -> None:
     """Erases what failed uploads, expired ones and lost jobs left behind in one tenant."""
-    service.sweep_files(session, current_storage())
+    files.sweep_files(session, current_storage())
     uploads.sweep_uploads(session, current_storage())
+
+
+@task(name="documents.purge_trash", queue="documents")
+def purge_trash(session: TenantSession) -> None:
+    """Purges what has been in one tenant's trash for TRASH_DAYS."""
+    trash.purge_old(session, days=current_app.config["TRASH_DAYS"])
 
 
 @task(name="documents.verify_upload", queue="documents")

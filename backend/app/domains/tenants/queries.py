@@ -191,6 +191,16 @@ def location_of(row: TenantDatabase) -> TenantLocation:
     )
 
 
+def active_locations(session: MainSession) -> Sequence[TenantLocation]:
+    rows = session.scalars(
+        select(TenantDatabase)
+        .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
+        .where(Tenant.state == TenantState.ACTIVE)
+        .order_by(TenantDatabase.tenant_id)
+    )
+    return [location_of(row) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """A database of the ledger, with its tenant's state, and whether its purge is due."""

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 unsafe_reason = "it is older than the first release: no tenant's table has rows yet"
 
 
@@ -20,7 +20,12 @@ def upgrade() -> None:
     )
     op.add_column(
         "documents",
-        sa.Column("active", sa.Boolean(), nullable=False, server_default=sa.true()),
+        sa.Column(
+            "active",
+            sa.Boolean(),
+            sa.Computed("deleted_at IS NULL", persisted=True),
+            nullable=False,
+        ),
     )
 
 

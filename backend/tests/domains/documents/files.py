@@ -34,6 +34,14 @@ def upload(
     return document
 
 
+def delete_for_good(person: Person, house: House, document_id: str) -> int:
+    """Into the trash and out of it; the status of the first refusal, or 204."""
+    moved = person.delete(f"{house.documents}/{document_id}")
+    if moved.status_code != 204:
+        return moved.status_code
+    return person.delete(f"{house.documents}/trash/{document_id}").status_code
+
+
 def stored(settings: Settings, house: House) -> set[Path]:
     """Every file in the store that is this tenant's, finished or not."""
     folder = settings.storage_path / "tenants" / house.database

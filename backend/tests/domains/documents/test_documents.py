@@ -39,7 +39,8 @@ def test_bob_reads_but_does_not_delete_and_alice_may(cast: Cast) -> None:
 def test_an_upload_tells_what_was_stored(cast: Cast) -> None:
     made = upload(cast.ursula, cast.acme, b"plans", "plans.md", "text/markdown; charset=utf-8")
     assert set(made) == {
-        "id", "name", "content_type", "size", "digest", "owner_id", "created_at", "updated_at"
+        "id", "name", "content_type", "size", "digest", "owner_id", "tags", "version", "revision",
+        "created_at", "updated_at",
     }  # fmt: skip
     assert (made["name"], made["content_type"], made["size"]) == ("plans.md", "text/markdown", 5)
     assert made["digest"] == f"sha256:{sha256(b'plans').hexdigest()}"
@@ -127,11 +128,19 @@ def test_a_cursor_that_was_changed(owner: Person, house: House) -> None:
         assert set(problem["errors"]) == {"cursor"}
 
 
-def test_a_cursor_holds_no_tenant_and_opens_none(context: Flask, cast: Cast, house: House) -> None:
-    """Another tenant's cursor is only a point in time: nothing of that tenant is behind it."""
-    cursor = current_cursors().dump(UUID(int=2**128 - 1))
-    mine = cast.mallory.get(cast.globex.documents, query_string={"cursor": cursor}).get_json()
-    assert mine == cast.mallory.get(cast.globex.documents).get_json()
+def test_another_tenants_cursor_opens_nothing(cast: Cast, owner: Person, house: House) -> None:
+    for path in ("", "/trash"):
+        query = {"limit": 3}
+        cursor = owner.get(house.documents, query_string=query).get_json()["next_cursor"]
+        answer = cast.mallory.get(cast.globex.documents + path, query_string={"cursor": cursor})
+        problem = refusal(answer, 422)
+        assert set(problem["errors"]) == {"cursor"}
+
+
+def test_a_cursor_of_a_list_by_ids_is_none_of_this(app: Flask, owner: Person, house: House) -> None:
+    with app.app_context():
+        cursor = current_cursors().dump(house.id)
+    refusal(owner.get(house.documents, query_string={"cursor": cursor}), 422)
 
 
 @pytest.mark.parametrize("query", ["limit=1&limit=2", "cursor=a&cursor=b"])

@@ -159,9 +159,17 @@ def bytes_read() -> int:
     return int(figures.read_text().split()[1])
 
 
-def test_bytes_that_the_store_lost_are_not_found(cast: Cast, settings: Settings) -> None:
+def test_bytes_that_the_store_lost_are_told_and_logged(
+    cast: Cast, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     before = stored(settings, cast.acme)
     made = upload(cast.alice, cast.acme, os.urandom(64))
     (file,) = stored(settings, cast.acme) - before
     file.unlink()
-    refusal(cast.alice.get(f"{cast.acme.documents}/{made['id']}/download"), 404)
+    for way in ("/download", "/versions/1/download"):
+        caplog.clear()
+        path = f"{cast.acme.documents}/{made['id']}{way}"
+        refusal(cast.alice.get(path), 500, "bytes_missing")
+        (told,) = [each for each in caplog.records if each.levelname == "ERROR"]
+        assert told.getMessage() == "a stored object is missing"
+        assert vars(told)["key"].endswith(file.name)

@@ -10,16 +10,15 @@ from uuid import UUID
 import pytest
 from flask import Flask, current_app
 from sqlalchemy import select
-from werkzeug.test import TestResponse
 
 from app.domains.documents.models import Document, File
-from app.domains.documents.service import documents as service
+from app.domains.documents.service import files
 from app.settings import Settings
 from app.tenancy.manager import current_manager
 from tests.cast import Cast, House, Person, new_house, new_person
 from tests.core.answers import refusal
 from tests.core.apps import another_app, elsewhere
-from tests.domains.documents.files import send, stored, upload
+from tests.domains.documents.files import delete_for_good, send, stored, upload
 
 Result = TypeVar("Result")
 
@@ -66,7 +65,7 @@ def erase_all(roomy: Flask, house: House) -> list[bool]:
         erased = []
         for file_id in [one for one, state in states(roomy, house).items() if state != "pending"]:
             with manager.tenant_db_session(house.database) as session:
-                erased.append(service.erase_file(session, storage, file_id=file_id))
+                erased.append(files.erase_file(session, storage, file_id=file_id))
         return erased
 
 
@@ -119,10 +118,10 @@ def test_the_bytes_stay_until_the_last_document_goes(
 ) -> None:
     first, second = upload(owner, house), upload(owner, house)
     erase_all(roomy, house)
-    assert owner.delete(f"{house.documents}/{first['id']}").status_code == 204
+    assert delete_for_good(owner, house, first["id"]) == 204
     assert not any(erase_all(roomy, house))
     assert all_readable(owner, house, b"plans") == 1
-    assert owner.delete(f"{house.documents}/{second['id']}").status_code == 204
+    assert delete_for_good(owner, house, second["id"]) == 204
     assert list(states(roomy, house).values()) == ["deleting"]
     assert len(stored(settings, house)) == 1, "the bytes go after the commit, in a job"
     assert erase_all(roomy, house) == [True]
@@ -133,12 +132,12 @@ def test_the_bytes_stay_until_the_last_document_goes(
 def test_erasing_twice_is_erasing_once(roomy: Flask, owner: Person, house: House) -> None:
     document = upload(owner, house)
     (file_id,) = states(roomy, house)
-    owner.delete(f"{house.documents}/{document['id']}")
+    delete_for_good(owner, house, document["id"])
     with roomy.app_context():
         storage, manager = current_app.extensions["storage"], current_manager()
         for expected in (True, False):
             with manager.tenant_db_session(house.database) as session:
-                assert service.erase_file(session, storage, file_id=file_id) is expected
+                assert files.erase_file(session, storage, file_id=file_id) is expected
 
 
 def test_erasing_a_file_that_is_in_use_does_nothing(
@@ -151,7 +150,7 @@ def test_erasing_a_file_that_is_in_use_does_nothing(
 
 def test_the_same_bytes_again_after_the_deletion(roomy: Flask, owner: Person, house: House) -> None:
     document = upload(owner, house)
-    owner.delete(f"{house.documents}/{document['id']}")
+    delete_for_good(owner, house, document["id"])
     upload(owner, house)
     assert sorted(states(roomy, house).values()) == ["available", "deleting"]
     assert sum(erase_all(roomy, house)) == 1
@@ -165,26 +164,26 @@ def test_deleting_while_the_same_bytes_arrive_never_dangles(
         content = os.urandom(64)
         old = [upload(owner, house, content)["id"] for _ in range(2)]
         answers = at_once(
-            *[lambda one=one: owner.delete(f"{house.documents}/{one}") for one in old],
-            *[lambda content=content: send(owner, house, content)] * 2,
+            *[lambda one=one: delete_for_good(owner, house, one) for one in old],
+            *[lambda content=content: send(owner, house, content).status_code] * 2,
             lambda: erase_all(roomy, house),
         )
-        codes = [answer.status_code for answer in answers if isinstance(answer, TestResponse)]
-        assert codes == [204, 204, 201, 201]
+        assert answers[:4] == [204, 204, 201, 201]
         erase_all(roomy, house)
         assert all_readable(owner, house, content) == 2
         assert len(stored(settings, house)) == 1
         for document in owner.get(house.documents).get_json()["items"]:
-            owner.delete(f"{house.documents}/{document['id']}")
+            delete_for_good(owner, house, document["id"])
         erase_all(roomy, house)
         assert not stored(settings, house)
 
 
 def test_deleting_one_document_eight_times_at_once(owner: Person, house: House) -> None:
-    one = f"{house.documents}/{upload(owner, house)['id']}"
-    answers = at_once(*[lambda: owner.delete(one)] * 8)
-    assert sorted(answer.status_code for answer in answers) == [204] + [404] * 7
-    refusal(owner.get(one), 404)
+    made = upload(owner, house)["id"]
+    for path in (f"{house.documents}/{made}", f"{house.documents}/trash/{made}"):
+        answers = at_once(*[lambda path=path: owner.delete(path)] * 8)
+        assert sorted(answer.status_code for answer in answers) == [204] + [404] * 7
+        refusal(owner.get(f"{house.documents}/{made}"), 404)
 
 
 def test_no_document_without_its_file(roomy: Flask, owner: Person, house: House) -> None:

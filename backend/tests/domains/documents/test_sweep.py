@@ -12,13 +12,13 @@ from sqlalchemy import delete, select, update
 from app.core import clock
 from app.core.db import platform_session
 from app.domains.documents.models import File
-from app.domains.documents.service import documents as service
+from app.domains.documents.service import files
 from app.domains.jobs.models import Job
 from app.settings import Settings
 from app.tenancy.manager import current_manager
 from tests.cast import House, Person, new_house, new_person
 from tests.core.answers import refusal
-from tests.domains.documents.files import stored, upload
+from tests.domains.documents.files import delete_for_good, stored, upload
 from tests.domains.documents.test_uploads import HEAD, TAIL, send_stream
 
 Sweep = Callable[[], int]
@@ -39,7 +39,7 @@ def house(context: Flask, owner: Person) -> House:
 def sweep(context: Flask, house: House) -> Sweep:
     def run() -> int:
         with current_manager().tenant_db_session(house.database) as session:
-            return service.sweep_files(session, current_app.extensions["storage"])
+            return files.sweep_files(session, current_app.extensions["storage"])
 
     return run
 
@@ -109,7 +109,7 @@ def test_a_lost_job_is_made_up_for(
     settings: Settings, owner: Person, house: House, sweep: Sweep
 ) -> None:
     document = upload(owner, house)
-    owner.delete(f"{house.documents}/{document['id']}")
+    delete_for_good(owner, house, document["id"])
     assert list(states(house).values()) == ["deleting"]
     assert sweep() == 0, "its job may still be on its way"
     a_day_passes(house)
@@ -178,7 +178,7 @@ def test_the_promised_sweep_makes_up_for_lost_jobs(
     document = upload(owner, house)
     with platform_session() as session:  # as if it had been uploaded on another day
         session.execute(delete(Job).where(Job.tenant_id == house.id))
-    owner.delete(f"{house.documents}/{document['id']}")
+    delete_for_good(owner, house, document["id"])
     ((job_id, _),) = promised(house)
     a_day_passes(house)
     with platform_session() as session:

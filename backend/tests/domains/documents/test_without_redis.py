@@ -20,7 +20,7 @@ from embedded.valkey import ValkeyServer
 from tests.cast import House, Person, new_house, new_person
 from tests.core.answers import refusal
 from tests.core.apps import another_app, elsewhere
-from tests.domains.documents.files import upload
+from tests.domains.documents.files import delete_for_good, upload
 
 # More than a client would wait, and far less than any default of the libraries below us.
 QUICK = 8.0
@@ -64,11 +64,11 @@ def test_a_delete_needs_no_redis(
     url = SecretStr(request.getfixturevalue(away))
     with another_app(settings, redis_url=url) as app, ThreadPoolExecutor(1) as pool:
         there = elsewhere(owner, app)
-        one = f"{house.documents}/{upload(there, house, away.encode())['id']}"
+        one = upload(there, house, away.encode())["id"]
         with caplog.at_level(logging.WARNING):
-            answer = pool.submit(there.delete, one).result(timeout=QUICK)
-        assert answer.status_code == 204
-        refusal(there.get(one), 404)
+            purged = pool.submit(delete_for_good, there, house, one)
+            assert purged.result(timeout=QUICK) == 204
+        refusal(there.get(f"{house.documents}/{one}"), 404)
         with app.app_context(), current_manager().tenant_db_session(house.database) as session:
             waiting = session.scalars(select(File.state).where(File.size == len(away))).all()
     assert "deleting" in waiting, "the row waits for the sweep"
@@ -89,7 +89,7 @@ def test_jobs_are_sent_again_when_redis_is_back(
 
             def delete_one() -> None:
                 one = upload(there, house)["id"]
-                assert there.delete(f"{house.documents}/{one}").status_code == 204
+                assert delete_for_good(there, house, one) == 204
 
             def waiting() -> int:
                 with celery.connection_for_read() as connection:

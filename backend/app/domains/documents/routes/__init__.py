@@ -1,1 +1,1 @@
-"""Documents over HTTP."""
+"""Documents over HTTP, in the families of the verbs."""

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, request
@@ -14,13 +13,13 @@ from app.core.errors import Unprocessable
 from app.core.http import PUBLIC, OpenPlane, endpoint
 from app.domains.documents import schemas
 from app.domains.documents.models import Upload, UploadState
-from app.domains.documents.service import documents, placing, uploads
-from app.domains.documents.service.placing import OpenSession
+from app.domains.documents.routes.documents import DOCUMENTS, general_limits, tenant_opener
+from app.domains.documents.service import documents, files, uploads
 from app.integrations.storage import DiskStorage, LinkInvalid, current_storage
 
 blueprint: Final = Blueprint("uploads", __name__)
 
-_UPLOADS: Final = "/api/tenants/<uuid:tenant_id>/documents/uploads"
+_UPLOADS: Final = DOCUMENTS + "/uploads"
 _ONE: Final = _UPLOADS + "/<uuid:upload_id>"
 _ADDRESS_SECONDS: Final = 3600
 # How many addresses are handed out unasked.
@@ -35,15 +34,16 @@ _CHUNK: Final = 64 * 1024
     body=schemas.NewUpload,
     returns=schemas.Upload,
     status=201,
-    errors=(400, 401, 403, 404, 413, 415, 422, 503, 507),
+    errors=(400, 401, 403, 404, 409, 413, 415, 422, 503, 507),
 )
 def reserve_upload(caller: Caller, open_session: OpenPlane, body: dict[str, Any]) -> dict[str, Any]:
     """Begin an upload that goes straight to the store; the answer says where to PUT the bytes."""
     upload = uploads.reserve_upload(
-        _opener(open_session),
+        tenant_opener(open_session),
         current_storage(),
         caller=caller,
         largest=current_app.config["MAX_UPLOAD_BYTES"],
+        limits=general_limits(),
         **body,
     )
     return _shown(upload, open_session)
@@ -58,7 +58,7 @@ def reserve_upload(caller: Caller, open_session: OpenPlane, body: dict[str, Any]
 )
 def get_upload(caller: Caller, open_session: OpenPlane, upload_id: UUID) -> dict[str, Any]:
     """How far one's own upload is, with new addresses for what is missing."""
-    with _opener(open_session)() as session:
+    with tenant_opener(open_session)() as session:
         upload = uploads.get_upload(session, caller=caller, upload_id=upload_id)
     return _shown(upload, open_session)
 
@@ -75,7 +75,7 @@ def sign_parts(
     caller: Caller, open_session: OpenPlane, upload_id: UUID, body: dict[str, list[int]]
 ) -> dict[str, Any]:
     """Addresses for these parts of an upload in parts."""
-    with _opener(open_session)() as session:
+    with tenant_opener(open_session)() as session:
         upload = uploads.get_upload(session, caller=caller, upload_id=upload_id)
         database = session.location.database
     if upload.state != UploadState.OPEN or max(body["numbers"]) > upload.part_count:
@@ -94,7 +94,7 @@ def sign_parts(
 def complete_upload(caller: Caller, open_session: OpenPlane, upload_id: UUID) -> Response:
     """Verify what arrived and make the document; 202 while a large one is still being verified."""
     upload = uploads.complete_upload(
-        _opener(open_session),
+        tenant_opener(open_session),
         current_storage(),
         caller=caller,
         upload_id=upload_id,
@@ -111,7 +111,7 @@ def complete_upload(caller: Caller, open_session: OpenPlane, upload_id: UUID) ->
 def abort_upload(caller: Caller, open_session: OpenPlane, upload_id: UUID) -> None:
     """Give an upload up, with what has arrived of it."""
     uploads.abort_upload(
-        _opener(open_session), current_storage(), caller=caller, upload_id=upload_id
+        tenant_opener(open_session), current_storage(), caller=caller, upload_id=upload_id
     )
 
 
@@ -127,13 +127,9 @@ def receive_bytes(token: str) -> Response:
     return Response(headers={"ETag": f'"{md5}"'})
 
 
-def _opener(open_session: OpenPlane) -> OpenSession:
-    return cast("OpenSession", partial(open_session, "tenant"))
-
-
 def _shown(upload: Upload, open_session: OpenPlane) -> dict[str, Any]:
     """The upload as it is, with addresses for what is missing while it is open."""
-    with _opener(open_session)() as session:
+    with tenant_opener(open_session)() as session:
         database, document = session.location.database, None
         if upload.document_id is not None:
             document = documents.find_document(session, document_id=upload.document_id)
@@ -153,7 +149,7 @@ def _shown(upload: Upload, open_session: OpenPlane) -> dict[str, Any]:
 
 def _part_addresses(upload: Upload, numbers: Sequence[int], database: str) -> list[dict[str, Any]]:
     """An upload in one piece has the one part 1."""
-    storage, key = current_storage(), placing.incoming_key(database, upload.id)
+    storage, key = current_storage(), files.incoming_key(database, upload.id)
     left = upload.expires_at - clock.now()
     seconds = min(_ADDRESS_SECONDS, max(1, int(left / timedelta(seconds=1))))
     if upload.store_id is None:

@@ -24,14 +24,11 @@ from app.domains.documents.errors import (
     UploadOver,
 )
 from app.domains.documents.models import File, FileState, Upload, UploadState
-from app.domains.documents.service import placing
-from app.domains.documents.service.documents import (
-    add_document,
-    checked_name,
-    checked_type,
-    reserve_file,
-)
-from app.domains.documents.service.placing import OpenSession
+from app.domains.documents.service import files, placing
+from app.domains.documents.service.files import OpenSession
+from app.domains.documents.service.names import checked_name, checked_type
+from app.domains.documents.service.quota import Limits
+from app.domains.documents.service.receiving import add_document
 from app.domains.jobs import service as jobs
 from app.integrations.storage import ObjectMissing, PartsMissing, Storage, StoredObject
 from app.integrations.storage.contract import SMALLEST_PART
@@ -57,10 +54,12 @@ def reserve_upload(
     digest: str | None,
     parts: int | None,
     largest: int,
+    limits: Limits,
 ) -> Upload:
     """Room for the announced bytes. With ``parts`` they come in about so many parts.
 
     Raises:
+        QuotaExceeded: the tenant has no room for them.
         BadName: as for any document.
         PayloadTooLarge: there are more than ``largest``.
     """
@@ -71,14 +70,20 @@ def reserve_upload(
     upload = Upload(
         id=ids.new_id(),
         owner_id=caller.user_id,
-        name=checked_name(name),
+        name=checked_name(name, field="name"),
         content_type=checked_type(content_type),
         size=size,
         digest=digest,
         expires_at=clock.now() + _LIFE,
     )
     with open_session() as session:
-        file = reserve_file(session, file_id=upload.id)
+        file = files.reserve(
+            session,
+            limits=limits,
+            expected_bytes=size,
+            for_new_document=True,
+            file_id=upload.id,
+        )
     if parts is not None and size > 0:
         upload.part_size = max(SMALLEST_PART, -(-size // parts))
         upload.store_id = storage.create_multipart(file.key)
@@ -94,7 +99,7 @@ def get_upload(session: TenantSession, *, caller: Caller, upload_id: UUID) -> Up
 
 def received_parts(storage: Storage, upload: Upload, *, database: str) -> Sequence[int]:
     """The numbers of the parts that arrived whole; an upload in one piece counts as part 1."""
-    key = placing.incoming_key(database, upload.id)
+    key = files.incoming_key(database, upload.id)
     if upload.state != UploadState.OPEN:
         return []
     with suppress(ObjectMissing):
@@ -172,9 +177,9 @@ def sweep_uploads(session: TenantSession, storage: Storage) -> int:
     ]
     for upload in over:
         file = queries.file_for_change(session, upload.id)
-        storage.delete(placing.incoming_key(session.location.database, upload.id))
+        storage.delete(files.incoming_key(session.location.database, upload.id))
         if file is not None and file.state == FileState.PENDING:
-            placing.erase_bytes(storage, database=session.location.database, file=file)
+            files.erase_bytes(storage, database=session.location.database, file=file)
             session.delete(file)
         session.delete(upload)
     return len(over)
@@ -222,8 +227,8 @@ def _verify_or_reopen(open_session: OpenSession, storage: Storage, upload: Uploa
 
 def _verify(open_session: OpenSession, storage: Storage, upload: Upload) -> Upload:
     with open_session() as session:
-        moved = placing.pending(session, upload.id).key
-        incoming = placing.incoming_key(session.location.database, upload.id)
+        moved = files.pending(session, upload.id).key
+        incoming = files.incoming_key(session.location.database, upload.id)
     source, stored, version = _arrived(storage, upload, incoming=incoming, moved=moved)
 
     def finish(session: TenantSession, content: File) -> Upload:
@@ -309,7 +314,7 @@ def _discard(open_session: OpenSession, storage: Storage, upload: Upload) -> Non
     """Takes away what a failed upload left; what this cannot do, the sweep does."""
     with suppress(AppError), open_session() as session:
         file = queries.file_for_change(session, upload.id)
-        storage.delete(placing.incoming_key(session.location.database, upload.id))
+        storage.delete(files.incoming_key(session.location.database, upload.id))
         if file is not None and file.state == FileState.PENDING:
-            placing.erase_bytes(storage, database=session.location.database, file=file)
+            files.erase_bytes(storage, database=session.location.database, file=file)
             session.delete(file)

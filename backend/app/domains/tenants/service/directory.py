@@ -1,9 +1,10 @@
 """Which tenants there are, for whom, and where their data lies."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from app.core import events
-from app.core.db import MainSession, main_session
+from app.core.db import MainSession, main_session, platform_session
 from app.core.errors import NotFound
 from app.core.pages import Cursors, Page, page_of
 from app.core.tasks import TenantClosed, TenantGone
@@ -63,6 +64,25 @@ def rename(session: MainSession, *, user_id: UUID, tenant_id: UUID, name: str) -
 
 def find_by_slug(session: MainSession, slug: str) -> Tenant | None:
     return queries.tenant_by_slug(session, slug)
+
+
+def active_location(database: str) -> TenantLocation:
+    """Where the data of a tenant lies that is neither suspended nor gone.
+
+    Raises:
+        NotFound: there is no such tenant, or it is not active.
+    """
+    registry = TenantRegistry()
+    try:
+        return registry.locate_ready(registry.locate(database).tenant_id)
+    except TenantClosed:
+        raise NotFound("There is no such tenant database.") from None
+
+
+def active_locations() -> Sequence[TenantLocation]:
+    """Where the data of all active tenants lies: for scripts, with the platform's role."""
+    with platform_session() as session:
+        return queries.active_locations(session)
 
 
 class TenantRegistry:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import UUID
 
-revision = "0007"
+revision = "0005"
 down_revision = "0004"
 
 _TENANT = "NULLIF(current_setting('app.current_tenant', true), '')::uuid"

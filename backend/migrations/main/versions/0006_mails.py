@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import UUID
 
-revision = "0005"
-down_revision = "0007"
+revision = "0006"
+down_revision = "0005"
 
 _TENANT = "NULLIF(current_setting('app.current_tenant', true), '')::uuid"
 

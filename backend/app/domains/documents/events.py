@@ -1,0 +1,84 @@
+"""What happens to documents; each is in the tenant's audit trail."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from app.core.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DocumentEvent(Event):
+    target: ClassVar[str] = "document_id"
+
+    document_id: UUID
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentUploaded(_DocumentEvent):
+    type: ClassVar[str] = "document.uploaded"
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentUpdated(_DocumentEvent):
+    """``changes`` maps each changed property to its former and its new value."""
+
+    type: ClassVar[str] = "document.updated"
+
+    changes: dict[str, list[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentDeleted(_DocumentEvent):
+    """It went to the trash."""
+
+    type: ClassVar[str] = "document.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentRestored(_DocumentEvent):
+    """It came back from the trash."""
+
+    type: ClassVar[str] = "document.restored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentPurged(_DocumentEvent):
+    """It is gone for good, with all of its versions."""
+
+    type: ClassVar[str] = "document.purged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionAdded(_DocumentEvent):
+    """``restored_from`` is the number of the former version that became the newest again."""
+
+    type: ClassVar[str] = "document.version_added"
+
+    version: int
+    size: int
+    digest: str
+    restored_from: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentDownloaded(_DocumentEvent):
+    """``way`` is "direct", "zip" or "link"; a part of the bytes counts as well."""
+
+    type: ClassVar[str] = "document.downloaded"
+
+    version: int
+    way: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkCreated(_DocumentEvent):
+    """``expires_in`` in seconds."""
+
+    type: ClassVar[str] = "document.link_created"
+
+    expires_in: int

@@ -1,0 +1,267 @@
+"""A page of fifty documents: with every check against none at all, and of few against of many.
+
+Both APIs run at the same time in gunicorn, two processes of four threads each, and are asked in
+turns; the first is the product's as `make run` starts it.
+"""
+
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+import anchor
+from app.core import ids, tokens
+from app.core.db import main_session
+from app.domains.documents.service import listing
+from app.domains.identity.service import sessions, users
+from app.domains.tenants.service import directory, lifecycle
+from app.tenancy.credentials import Credentials
+from app.tenancy.locations import TenantLocation
+from embedded.application import Application
+from embedded.ports import LOOPBACK, free_port
+from embedded.process import ChildProcess
+from figures import Figure, Goal, at_least, at_most, middle, ratio
+from library import fill
+from stage import Stage
+
+_CLIENTS: Final = 4
+_FEW: Final = 1_000
+_MANY: Final = 1_000_000
+_MANY_IF_QUICK: Final = 100_000
+_EMAIL: Final = "alice@acme.example"
+_PASSWORD: Final = "correct horse battery staple"
+
+
+def measure(stage: Stage, *, quick: bool) -> list[Figure]:
+    many = _MANY_IF_QUICK if quick else _MANY
+    owner = _owner(stage)
+    small, large = (_house(stage, owner, count) for count in (_FEW, many))
+    with _served(stage, small, owner) as (product, bare):
+        rates = _rates(product, bare, rounds=5 if quick else 15)
+    return [
+        *_throughput(rates),
+        *_growth(stage, small, large, many=many, calls=40 if quick else 120),
+    ]
+
+
+# With every check against none.
+
+
+@dataclass(frozen=True)
+class Api:
+    """Where a page of fifty documents is asked for, and the request for it."""
+
+    port: int
+    request: bytes
+
+    def ask(self, connection: socket.socket) -> None:
+        connection.sendall(self.request)
+        answer = connection.recv(65_536)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status, _, headers = head.decode().partition("\r\n")
+        if " 200 " not in status:
+            raise RuntimeError(answer.decode())
+        length = int(headers.lower().partition("content-length: ")[2].partition("\r\n")[0])
+        left = length - len(body)
+        while left:
+            left -= len(connection.recv(left))
+
+    def rate(self, seconds: float) -> float:
+        """Pages per second that all clients get together, each on a connection of its own."""
+        end = time.perf_counter() + seconds
+
+        def work(_: int) -> int:
+            asked = 0
+            with socket.create_connection((LOOPBACK, self.port), timeout=30) as connection:
+                while time.perf_counter() < end:
+                    self.ask(connection)
+                    asked += 1
+            return asked
+
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            return sum(pool.map(work, range(_CLIENTS))) / seconds
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=5) as connection:
+                self.ask(connection)
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[tuple[Api, Api]]:
+    path = f"/api/tenants/{house.tenant_id}/documents"
+    product = Api(free_port(), _request(path, f"Authorization: Bearer {_token(stage, owner)}\r\n"))
+    bare = Api(free_port(), _request("/documents"))
+    environment = stage.environment | {
+        "BARE_CONNINFO": _conninfo(stage, house),
+        "PYTHONPATH": str(anchor.ROOT / "bench"),
+    }
+    commands = [
+        Application(anchor.BACKEND, stage.folder, environment, api.port).api()
+        for api in (product, bare)
+    ]
+    commands[1] = replace(
+        commands[1],
+        program=[part.replace("wsgi:app", "bare:app") for part in commands[1].program],
+        log=stage.folder / "bare.log",
+    )
+    with ExitStack() as stack:
+        for api, command in zip((product, bare), commands, strict=True):
+            child = stack.enter_context(ChildProcess(command))
+            child.wait_until(api.answers, seconds=60)
+        yield product, bare
+
+
+def _request(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n{headers}\r\n".encode()
+
+
+def _rates(product: Api, bare: Api, *, rounds: int) -> list[tuple[float, float]]:
+    rates = []
+    for number in range(-1, rounds):
+        first, second = (product, bare) if number % 2 else (bare, product)
+        found = {first: first.rate(1.5), second: second.rate(1.5)}
+        if number >= 0:  # the first round only warms up
+            rates.append((found[product], found[bare]))
+    return rates
+
+
+def _throughput(rates: Sequence[tuple[float, float]]) -> list[Figure]:
+    names = ("a page of 50, all checks", "a page of 50, bare")
+    return [
+        *(
+            Figure(
+                name=name,
+                value=statistics.median(each),
+                unit="/s",
+                note=middle(each),
+            )
+            for name, each in zip(names, zip(*rates, strict=True), strict=True)
+        ),
+        ratio("all checks / bare", [ours / bare for ours, bare in rates], goal=at_least(0.6)),
+    ]
+
+
+# Of few against of many.
+
+
+def _growth(
+    stage: Stage, small: TenantLocation, large: TenantLocation, *, many: int, calls: int
+) -> list[Figure]:
+    goal: Goal = at_most(1.5)
+    figures = []
+    for name, query in {
+        "newest first": {},
+        "from the middle on": {"middle": True},
+        "by name": {"sort": "name"},
+        "by size": {"sort": "size"},
+        "the one with a piece of a name": {"name": "PPELIN 500."},
+        "with a tag that all have": {"tags": ["plan"]},
+        "with two tags, one of them rare": {"tags": ["plan", "secret"]},
+        "images": {"content_type": "image/*"},
+    }.items():
+        ways = [_asking(stage, house, dict(query)) for house in (small, large)]
+        seconds = _in_turns(ways, calls)
+        growth = statistics.median(seconds[1]) / statistics.median(seconds[0])
+        figures.append(
+            Figure(
+                name=f"{name}: {many:,} / {_FEW:,}",
+                value=growth,
+                unit="x",
+                goal=None if "rare" in name or name == "images" else goal,
+                note=f"{1000 * statistics.median(seconds[1]):.2f} ms of the {many:,}",
+            )
+        )
+    return figures
+
+
+def _asking(stage: Stage, house: TenantLocation, query: dict[str, Any]) -> Callable[[], object]:
+    cursors = stage.app.extensions["cursors"]
+    given = {"sort": "created", "order": None, "limit": 50, "cursor": None} | query
+    if given.pop("middle", False):
+        given["cursor"] = _cursor_in_the_middle(stage, house, given)
+
+    def ask() -> object:
+        with stage.manager.tenant_reads(house) as session:
+            return listing.list_documents(session, cursors=cursors, **given)
+
+    return ask
+
+
+def _cursor_in_the_middle(stage: Stage, house: TenantLocation, given: dict[str, Any]) -> str:
+    cursors = stage.app.extensions["cursors"]
+    with psycopg.connect(stage.manager.server.owner_url(house.database)) as connection:
+        row = connection.execute(
+            "SELECT created_at, id FROM documents ORDER BY created_at, id"
+            " OFFSET (SELECT count(*) / 2 FROM documents) LIMIT 1"
+        ).fetchone()
+    if row is None:
+        raise LookupError("there are no documents")
+    created_at, document_id = row
+    query = ["documents", house.tenant_id, given["sort"], True, {"tags": []}]
+    cursor: str = cursors.dump_position([created_at.isoformat(), document_id.hex], query=query)
+    return cursor
+
+
+def _in_turns(ways: Sequence[Callable[[], object]], calls: int) -> list[list[float]]:
+    seconds: list[list[float]] = [[] for _ in ways]
+    for number in range(-10, calls):
+        for each, way in zip(seconds, ways, strict=True):
+            start = time.perf_counter()
+            way()
+            if number >= 0:
+                each.append(time.perf_counter() - start)
+    return seconds
+
+
+# The scene.
+
+
+def _owner(stage: Stage) -> UUID:
+    with main_session() as session:
+        passwords = stage.app.extensions["passwords"]
+        alice = users.create_user(
+            session, passwords, email=_EMAIL, name="Alice", password=_PASSWORD
+        )
+        return alice.id
+
+
+def _token(stage: Stage, owner: UUID) -> str:
+    with main_session(user_id=owner) as session:
+        opened = sessions.log_in(
+            session,
+            stage.app.extensions["passwords"],
+            stage.settings,
+            email=_EMAIL,
+            password=_PASSWORD,
+            address=None,
+            user_agent=None,
+        )
+    return tokens.issue(user_id=owner, session_id=opened.session_id)
+
+
+def _house(stage: Stage, owner: UUID, count: int) -> TenantLocation:
+    slug = f"lists-{count}-{ids.new_id().hex[-6:]}"
+    made = lifecycle.create_tenant(stage.manager, name="Lists", slug=slug, owner_id=owner)
+    location = directory.TenantRegistry().locate_tenant(made.id)
+    fill(stage.manager.server.owner_url(location.database), first=1, last=count, owner=owner)
+    return location
+
+
+def _conninfo(stage: Stage, house: TenantLocation) -> str:
+    """The tenant's own login, with libpq's own derivation of its keys: once per connection."""
+    sealed = stage.secrets.open(house.sealed_credentials, context=house.context)
+    with stage.manager.tenant_reads(house) as session:
+        driver: Any = session.connection().connection.driver_connection
+        return make_conninfo(driver.info.dsn, password=Credentials.loads(sealed).password)
