@@ -21,6 +21,7 @@ import anchor
 from app.core import ids, tokens
 from app.core.db import main_session
 from app.domains.documents.service import listing
+from app.domains.identity.models import User
 from app.domains.identity.service import sessions, users
 from app.domains.tenants.service import directory, lifecycle
 from app.tenancy.credentials import Credentials
@@ -232,19 +233,18 @@ def _owner(stage: Stage) -> UUID:
     with main_session() as session:
         passwords = stage.app.extensions["passwords"]
         alice = users.create_user(
-            session, passwords, email=_EMAIL, name="Alice", password=_PASSWORD
+            session, passwords, email=_EMAIL, name="Alice", password=_PASSWORD, verified=True
         )
         return alice.id
 
 
 def _token(stage: Stage, owner: UUID) -> str:
     with main_session(user_id=owner) as session:
-        opened = sessions.log_in(
+        opened = sessions.open_session(
             session,
-            stage.app.extensions["passwords"],
             stage.settings,
-            email=_EMAIL,
-            password=_PASSWORD,
+            user=session.get_one(User, owner),
+            method="password",
             address=None,
             user_agent=None,
         )

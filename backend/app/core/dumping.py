@@ -36,9 +36,9 @@ def _of_schema(schema: Schema) -> Dump | None:
     if not _adds_nothing(schema) or any(map(_is_adorned, schema.dump_fields.values())):
         return None
     named = {field.data_key or name: field for name, field in schema.dump_fields.items()}
-    compound = {key: field for key, field in named.items() if type(field) not in _PLAIN}
-    inner = {key: of_value for key in compound if (of_value := _of_field(compound[key]))}
-    if len(inner) < len(compound) or not all(map(_is_native, named.values())):
+    inner = {key: _of_field(field) for key, field in named.items() if type(field) not in _PLAIN}
+    compound = [(key, of_value) for key, of_value in inner.items() if of_value is not None]
+    if len(compound) < len(inner) or not all(map(_is_native, named.values())):
         return None
     keys, kinds = tuple(named), tuple(_KINDS.get(type(field)) for field in named.values())
     names = [field.attribute or name for name, field in schema.dump_fields.items()]
@@ -50,7 +50,7 @@ def _of_schema(schema: Schema) -> Dump | None:
             if tuple(map(type, values)) != kinds:
                 _require_kinds(values, kinds)
             dumped = dict(zip(keys, values, strict=True))
-            for key, of_value in inner.items():
+            for key, of_value in compound:
                 dumped[key] = None if dumped[key] is None else of_value(dumped[key])
         except (KeyError, AttributeError, _Unforeseen):
             return schema.dump(item)
@@ -88,10 +88,11 @@ def _of_field(field: fields.Field[Any]) -> Dump | None:
 
 
 def _of_plain(field: fields.Field[Any]) -> Dump | None:
-    kind = _PLAIN[type(field)]
+    kinds = {_PLAIN[type(field)], type(None)}
 
     def dump(values: Any) -> list[Any]:
-        _require_kinds(values, [kind] * len(values))
+        if not kinds.issuperset(map(type, values)):
+            raise _Unforeseen(str(values))
         return list(values)
 
     return dump if _is_native(field) else None

@@ -5,7 +5,7 @@ made once for each combination of order and filters, and only the values change.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -85,9 +85,9 @@ def page(
     """
     wanted = {name: value for name, value in filters.items() if value not in (None, [])}
     question = _question(
-        sort, frozenset(wanted), descending=descending, continued=after is not None
+        sort, frozenset(wanted), limit, descending=descending, continued=after is not None
     )
-    values: dict[str, Any] = {"limit": limit} | wanted
+    values = wanted
     if after is not None:
         values["after_value"], values["after_id"] = after
     if "name" in wanted:
@@ -96,15 +96,18 @@ def page(
     return [dict(zip(_NAMES, row, strict=True)) for row in session.ask(question, values)]
 
 
-@cache
-def _question(sort: str, filters: frozenset[str], *, descending: bool, continued: bool) -> Question:
+@lru_cache(maxsize=512)
+def _question(
+    sort: str, filters: frozenset[str], limit: int, *, descending: bool, continued: bool
+) -> Question:
     place = SORTS[sort]
     position = tuple_(place, Document.id)
     statement = (
         select(*_COLUMNS, place.label("position"))
         .where(Document.deleted_at.is_(None), *(FILTERS[name]() for name in sorted(filters)))
         .order_by(*((place.desc(), Document.id.desc()) if descending else (place, Document.id)))
-        .limit(bindparam("limit", type_=Integer))
+        # In the text: for an unknown limit the server makes a new plan each time.
+        .limit(literal_column(str(limit), Integer))
     )
     if continued:
         after = tuple_(
