@@ -120,6 +120,7 @@ def find_owner() -> UUID:
             email=EMAIL,
             name="Alice",
             password=ids.new_token(),
+            verified=True,
         )
         return alice.id
 

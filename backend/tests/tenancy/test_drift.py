@@ -50,6 +50,7 @@ DRIFTS = {
     "ALTER TABLE documents DROP COLUMN content_type": [
         ("missing", "column", "public.documents.content_type"),
         ("missing", "NOT NULL of column", "public.documents.content_type"),
+        ("missing", "index", "public.ix_documents_content_type"),
     ],
     "ALTER TABLE documents ALTER COLUMN name TYPE varchar(40)": [
         ("changed", "column", "public.documents.name")

@@ -28,7 +28,7 @@ _MIGRATIONS = (
     ),
     Migration(
         """
-        op.create_index("ix_documents_name", "documents", ["name"],
+        op.create_index("ix_documents_shown_name", "documents", ["name"],
                         postgresql_concurrently=True, if_not_exists=True)
         """,
         attributes="autocommit = True",

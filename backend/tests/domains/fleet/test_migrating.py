@@ -162,7 +162,7 @@ def test_a_failed_tenant_with_steps_behind_it_is_known_to_be_there(
     """A step outside of transactions stays done; the ledger says what the version row says."""
     index = Migration(
         """
-        op.create_index("ix_documents_name", "documents", ["name"],
+        op.create_index("ix_documents_shown_name", "documents", ["name"],
                         postgresql_concurrently=True, if_not_exists=True)
         """,
         attributes="autocommit = True",
@@ -378,7 +378,7 @@ def test_python_at_each_tenant(lab: Laboratory, fleet: Fleet, release: Release) 
 
 CONCURRENTLY = Migration(
     """
-    op.create_index("ix_documents_name", "documents", ["name"],
+    op.create_index("ix_documents_shown_name", "documents", ["name"],
                     postgresql_concurrently=True, if_not_exists=True)
     """,
     attributes="autocommit = True",
@@ -393,10 +393,10 @@ def test_an_interrupted_concurrent_index_is_made_anew(
         lab.as_superuser(fleet[0].location.database) as superuser,
         superuser.transaction(),
     ):
-        superuser.execute("CREATE INDEX ix_documents_name ON documents (name)")
+        superuser.execute("CREATE INDEX ix_documents_shown_name ON documents (name)")
         superuser.execute(
             "UPDATE pg_index SET indisvalid = false"
-            " WHERE indexrelid = 'ix_documents_name'::regclass"
+            " WHERE indexrelid = 'ix_documents_shown_name'::regclass"
         )
     assert migrate(lab).status is RunStatus.SUCCEEDED
     expected = fresh_print(lab)
