@@ -1,6 +1,7 @@
 """The wiring, read top to bottom in a minute; nothing imports it but the processes."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 from uuid import UUID
@@ -12,7 +13,7 @@ from app.core import (
     auth_log,
     db,
     events,
-    http,
+    health,
     pages,
     problems,
     proxies,
@@ -23,7 +24,8 @@ from app.core import (
     tokens,
 )
 from app.core.caller import Caller
-from app.core.http import PUBLIC, Plane, endpoint
+from app.core.errors import NotFound
+from app.core.http import Plane
 from app.core.secrets import FernetBox
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
@@ -125,8 +127,7 @@ def create_app(settings: Settings) -> Flask:
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    app.cli.add_command(fleet_cli.group)
-    app.add_url_rule("/health", "health", health)
+    health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
     return app
 
@@ -191,10 +192,20 @@ class TaskEdge:
         return self._manager.tenant_db_session(self._registry.locate_ready(tenant_id))
 
 
-@endpoint(allow=PUBLIC, transaction=None, returns=http.Health)
-def health() -> dict[str, str]:
-    """Whether this process answers; asks nothing of any other part."""
-    return {"status": "ok"}
+def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, ...]:
+    """What /health/ready asks; docs/operations.md says what is missing without each."""
+    return (
+        health.Part(name="main_database", ask=db.ping, vital=True),
+        health.Part(name="tenants_server", ask=manager.server.ping),
+        health.Part(name="redis", ask=redis.ping),
+        health.Part(name="storage", ask=ping_storage),
+    )
+
+
+def ping_storage() -> None:
+    """Opens what is never stored: a store that answers knows that."""
+    with suppress(NotFound):
+        storage.current_storage().open("health/probe").close()
 
 
 def shell_context() -> dict[str, Any]:

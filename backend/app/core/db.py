@@ -228,6 +228,12 @@ def main_reads() -> Iterator[Connection]:
         yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
+def ping() -> None:
+    """Returns when the main database answers, over the pool that requests use."""
+    with main_reads() as connection:
+        connection.execute(text("SELECT 1"))
+
+
 def platform_engine() -> Engine:
     engine = db.engines.get("platform")
     if engine is None:

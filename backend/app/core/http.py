@@ -13,7 +13,7 @@ from functools import cache, cached_property, wraps
 from typing import Any, Final, Literal, Protocol, cast
 
 from flask import Response, current_app, g, request
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError
 from sqlalchemy.orm import Session
 
 from app.core import auth_log, conditions, events, payloads
@@ -57,11 +57,7 @@ class Edge(Protocol):
         ...
 
 
-class Health(Schema):
-    status = fields.String(required=True)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """What a route states of itself: its policy, its schemas, its transaction."""
 

@@ -1,6 +1,8 @@
 """Redis, for what may be forgotten: counters and jobs' messages. Records live in PostgreSQL."""
 
-from flask import Flask
+from typing import cast
+
+from flask import Flask, current_app
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -22,3 +24,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         socket_timeout=settings.redis_timeout_seconds,
         retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
     )
+
+
+def ping() -> None:
+    """Returns when Redis answers; raises an error of its client otherwise."""
+    cast("Redis", current_app.extensions["redis"]).ping()

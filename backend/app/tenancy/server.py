@@ -71,7 +71,16 @@ class Server:
         except psycopg.OperationalError as error:
             raise ServerUnavailable("The tenants' server cannot be reached.") from error
 
-    def owner_url(self, database: str, limits: str = " -c lock_timeout=5s") -> str:
+    def ping(self) -> None:
+        """Returns when the server answers.
+
+        Raises:
+            ServerUnavailable: it cannot be reached.
+        """
+        with self.connect_as_provisioner() as connection:
+            connection.execute("SELECT 1")
+
+    def owner_url(self, database: str) -> str:
         """A libpq conninfo for a tenant's database as its owner, for migrations."""
         options = f"-c role={self.installation.schema_owner} -c timezone=UTC{limits}"
         return make_conninfo(

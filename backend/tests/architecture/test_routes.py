@@ -19,6 +19,7 @@ from tests.paths import PROJECT
 
 PUBLIC_ROUTES = {
     "health",
+    "ready",
     "identity.log_in",
     "identity.refresh",
     "identity.key_set",
@@ -40,6 +41,7 @@ COLUMNS = ("anonymous", "mallory", "bob", "ursula", "ada", "alice", "petra")
 # fmt: off
 TABLE: dict[str, tuple[int, ...]] = {
     "health":                     (200, 200, 200, 200, 200, 200, 200),
+    "ready":                      (200, 200, 200, 200, 200, 200, 200),
     "identity.log_in":            (401, 401, 401, 401, 401, 401, 401),
     "identity.refresh":           (401, 401, 401, 401, 401, 401, 401),
     "identity.key_set":           (200, 200, 200, 200, 200, 200, 200),
@@ -130,6 +132,7 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     invited = {"email": cast.alice.email, "role": "viewer"}  # she is a member
     return {
         "health": _json("GET", "/health"),
+        "ready": _json("GET", "/health/ready"),
         "identity.log_in": _json("POST", "/api/auth/login", refused),
         "identity.refresh": _json("POST", "/api/auth/refresh", {"refresh_token": "unknown"}),
         "identity.key_set": _json("GET", "/.well-known/jwks.json"),
