@@ -14,6 +14,7 @@ from app.core import (
     db,
     events,
     health,
+    metrics,
     pages,
     problems,
     proxies,
@@ -22,6 +23,7 @@ from app.core import (
     tenant_names,
     throttle,
     tokens,
+    traffic,
 )
 from app.core.caller import Caller
 from app.core.errors import NotFound
@@ -45,7 +47,7 @@ from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
-from app.domains.jobs.service import running
+from app.domains.jobs.service import records, running
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
 from app.domains.tenants.routes import (
@@ -98,6 +100,7 @@ def create_app(settings: Settings) -> Flask:
     secrets = FernetBox([key.get_secret_value() for key in settings.secrets_keys])
 
     proxies.init_app(app, settings)
+    traffic.init_app(app)
     problems.init_app(app)
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
@@ -127,6 +130,7 @@ def create_app(settings: Settings) -> Flask:
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    metrics.init_app(app, settings, pool=manager.pool.figures, jobs=job_figures)
     health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
     return app
@@ -200,6 +204,11 @@ def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, .
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
     )
+
+
+def job_figures() -> metrics.JobFigures:
+    with db.main_session() as session:
+        return records.backlog(session)
 
 
 def ping_storage() -> None:

@@ -112,27 +112,12 @@ class Settings(BaseSettings):
     # A file of publicsuffix.org: nobody can claim what lies in it.
     public_suffix_list: Path | None = None
 
-    # How many tenants are migrated, inspected or audited at the same time.
-    fleet_jobs: Annotated[int, Field(ge=1, le=100)] = 4
-    # A migration that waits for a lock makes all later requests for the table wait too.
-    migration_lock_timeout_ms: Annotated[int, Field(ge=10)] = 2_000
-    migration_statement_timeout_ms: Annotated[int, Field(ge=100)] = 15 * 60_000
-    migration_attempts: Annotated[int, Field(ge=1, le=100)] = 8
-    # 32 bytes in URL-safe base64: the seed of the Ed25519 key (RFC 8032) that signs audit reports.
-    report_signing_key: SecretStr | None = None
+    # Opens /metrics; without it there are none.
+    metrics_token: Annotated[SecretStr, Field(min_length=32)] | None = None
+    # Where the API's workers share their figures; gunicorn.conf.py makes a folder and empties it.
+    prometheus_multiproc_dir: Path | None = None
 
-    storage_backend: Literal["disk", "s3"] = "disk"
-    # Needed where the backend is disk; the others where it is s3.
-    storage_path: Annotated[Path, Field(validate_default=True)] = Path()
-    s3_endpoint_url: Annotated[str, Field(validate_default=True)] = ""
-    s3_bucket: Annotated[str, Field(validate_default=True)] = ""
-    s3_region: Annotated[str, Field(validate_default=True)] = ""
-    s3_access_key_id: Annotated[str, Field(validate_default=True)] = ""
-    s3_secret_access_key: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
-    # Where clients reach the store; without it, at S3_ENDPOINT_URL.
-    s3_public_url: str = ""
-    # Seconds without a byte from the store.
-    s3_timeout: Annotated[float, Field(gt=0, le=60)] = 10
+    storage_path: Path
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
     # Direct uploads up to this size are verified in the request, larger ones in a job.
     verify_at_once_bytes: Annotated[int, Field(ge=0)] = 64 * 1024**2

@@ -89,6 +89,7 @@ def make_settings(
         "provisioner_url": urls[installation.provisioner],
         "redis_url": server_urls["redis"].rsplit("/", 1)[0] + f"/{redis_database}",
         "storage_path": storage_path,
+        "metrics_token": secrets.token_urlsafe(40),
         "main_pool_size": 40,
         "tenant_connection_budget": 20,
         "password_hash_memory_kib": 32,

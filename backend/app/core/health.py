@@ -3,14 +3,15 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
-from threading import Lock, Thread
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from flask import Flask, current_app
 from marshmallow import Schema, fields
 
+from app.core.errands import Errand
 from app.core.errors import Unavailable
 from app.core.http import PUBLIC, endpoint
 
@@ -73,16 +74,13 @@ class NotReady(Unavailable):
 
 
 class Probes:
-    """Asks each part in a thread of its own, and never twice at a time, however many want to know.
-
-    A thread that waits for a part that never answers cannot be ended: there is at most one of it.
-    """
+    """Asks all parts side by side."""
 
     def __init__(self, app: Flask, parts: Sequence[Part]) -> None:
-        self._app = app
-        self._parts = parts
-        self._lock = Lock()
-        self._asked: dict[str, Future[PartState]] = {}
+        self._vital = {part.name for part in parts if part.vital}
+        self._errands = {
+            part.name: Errand(app, partial(_ask, part), name=part.name) for part in parts
+        }
 
     def ask(self) -> dict[str, PartState]:
         """The state of each part, after two seconds at most.
@@ -90,37 +88,26 @@ class Probes:
         Raises:
             NotReady: a vital part is away.
         """
-        with self._lock:
-            for part in self._parts:
-                if part.name not in self._asked or self._asked[part.name].done():
-                    self._asked[part.name] = self._begin(part)
-            asked = dict(self._asked)
+        asked = {name: errand.begin() for name, errand in self._errands.items()}
         wait(asked.values(), timeout=_SECONDS)
         states = {
             name: answer.result() if answer.done() else PartState("away")
             for name, answer in asked.items()
         }
-        if any(part.vital and states[part.name].status == "away" for part in self._parts):
+        if any(states[name].status == "away" for name in self._vital):
             raise NotReady(states)
         return states
 
-    def _begin(self, part: Part) -> Future[PartState]:
-        answer: Future[PartState] = Future()
-        # A daemon: a part that never answers does not keep the process from ending.
-        Thread(target=self._ask, args=(part, answer), name=part.name, daemon=True).start()
-        return answer
 
-    def _ask(self, part: Part, answer: Future[PartState]) -> None:
-        begun = time.monotonic()
-        try:
-            with self._app.app_context():
-                part.ask()
-        except Exception as error:  # noqa: BLE001  # whatever its client raises, it is away
-            logger.warning("away: %s", part.name, extra={"reason": str(error)})
-            status: Literal["up", "away"] = "away"
-        else:
-            status = "up"
-        answer.set_result(PartState(status, round((time.monotonic() - begun) * 1000, 1)))
+def _ask(part: Part) -> PartState:
+    begun = time.monotonic()
+    status: Literal["up", "away"] = "up"
+    try:
+        part.ask()
+    except Exception as error:  # noqa: BLE001  # whatever its client raises, it is away
+        logger.warning("away: %s", part.name, extra={"reason": str(error)})
+        status = "away"
+    return PartState(status, round((time.monotonic() - begun) * 1000, 1))
 
 
 def init_app(app: Flask, parts: Sequence[Part]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.pool.base import _CreatorWRecFnType
 
 from app.core import liveness
 from app.core.errors import Unavailable
+from app.core.metrics import PoolFigures
 from app.tenancy.locations import TenantLocation, current_location
 from app.tenancy.server import Connection
 
@@ -259,6 +260,15 @@ class BudgetPool(Pool):
     def open_connections(self, database: str | None = None) -> int:
         with self._locked():
             return self._open if database is None else self._open_of.get(database, 0)
+
+    def figures(self) -> PoolFigures:
+        with self._locked():
+            return PoolFigures(
+                idle=len(self._idle),
+                in_use=self._open - len(self._idle),
+                waiting=len(self._waiting),
+                events=dict(self.counts),
+            )
 
     def dispose(self) -> None:
         with self._locked():

@@ -20,6 +20,7 @@ from tests.paths import PROJECT
 PUBLIC_ROUTES = {
     "health",
     "ready",
+    "metrics",
     "identity.log_in",
     "identity.refresh",
     "identity.key_set",
@@ -42,6 +43,7 @@ COLUMNS = ("anonymous", "mallory", "bob", "ursula", "ada", "alice", "petra")
 TABLE: dict[str, tuple[int, ...]] = {
     "health":                     (200, 200, 200, 200, 200, 200, 200),
     "ready":                      (200, 200, 200, 200, 200, 200, 200),
+    "metrics":                    (401, 401, 401, 401, 401, 401, 401),
     "identity.log_in":            (401, 401, 401, 401, 401, 401, 401),
     "identity.refresh":           (401, 401, 401, 401, 401, 401, 401),
     "identity.key_set":           (200, 200, 200, 200, 200, 200, 200),
@@ -133,6 +135,7 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     return {
         "health": _json("GET", "/health"),
         "ready": _json("GET", "/health/ready"),
+        "metrics": _json("GET", "/metrics"),
         "identity.log_in": _json("POST", "/api/auth/login", refused),
         "identity.refresh": _json("POST", "/api/auth/refresh", {"refresh_token": "unknown"}),
         "identity.key_set": _json("GET", "/.well-known/jwks.json"),

@@ -40,12 +40,21 @@ def _text(value: Any) -> str:
 @contextmanager
 def running_api(settings: Settings, folder: Path, **changes: Any) -> Iterator[str]:
     """Gunicorn on a free port; its URL."""
+    with running_gunicorn(settings, folder, **changes) as (url, _):
+        yield url
+
+
+@contextmanager
+def running_gunicorn(
+    settings: Settings, folder: Path, **changes: Any
+) -> Iterator[tuple[str, ChildProcess]]:
+    """The same, and its master process."""
     port = free_port()
     url = f"http://{LOOPBACK}:{port}"
     told = settings.model_copy(update=_SMALL | {"public_url": url} | changes)
     with ChildProcess(_application(told, folder, port).api()) as api:
         api.wait_until(lambda: _answers(url), seconds=_READY_SECONDS)
-        yield url
+        yield url, api
 
 
 @contextmanager

@@ -41,6 +41,7 @@ class Job(Identified, MainModel):
         ),
         Index("ix_jobs_open", "queue", "due_at", postgresql_where=_IS_OPEN),
         Index("ix_jobs_finished_at", "finished_at"),
+        Index("ix_jobs_failed", "id", postgresql_where=text("state = 'failed'")),
         Index(
             "uq_jobs_slot",
             "name",

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, delete, func
 
 from app.core.db import MainSession
+from app.core.metrics import JobFigures
 from app.domains.jobs import queries
 from app.domains.jobs.errors import JobIsOver, JobIsRunning, JobNotFound
 from app.domains.jobs.models import Job, JobState
@@ -16,6 +17,10 @@ from app.domains.jobs.models import Job, JobState
 def list_jobs(session: MainSession, *, states: Sequence[JobState], limit: int) -> Sequence[Job]:
     """The newest of these states; every tenant's, so the session is the platform's."""
     return queries.jobs(session, states=states, limit=limit)
+
+
+def backlog(session: MainSession) -> JobFigures:
+    return JobFigures(*queries.backlog(session))
 
 
 def retry(session: MainSession, *, job_id: UUID) -> Job:

@@ -1,0 +1,188 @@
+"""Figures for Prometheus, over all workers of the API; none is about one tenant.
+
+prometheus_client keeps each worker's figures in files in PROMETHEUS_MULTIPROC_DIR, which
+``gunicorn.conf.py`` sets before any worker imports it; elsewhere they are this process's alone.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hmac import compare_digest
+from threading import Lock, Thread
+from typing import Final, cast
+
+from flask import Flask, Response, current_app, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from app.core.errands import Errand
+from app.core.errors import NotFound, Unauthenticated
+from app.core.http import PUBLIC, endpoint
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_SAMPLE_EVERY: Final = 1.0
+_DATABASE_SECONDS: Final = 5.0
+
+_registry: Final = CollectorRegistry()
+_requests: Final = Counter(
+    "tenantry_http_requests",
+    "Requests that were answered.",
+    ["method", "route", "status"],
+    registry=_registry,
+)
+_seconds: Final = Histogram(
+    "tenantry_http_request_seconds",
+    "Time until an answer was ready, without its way to the client.",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=_registry,
+)
+_connections: Final = Gauge(
+    "tenantry_tenant_connections",
+    "Connections to tenants' databases.",
+    ["state"],
+    multiprocess_mode="livesum",
+    registry=_registry,
+)
+_waiting: Final = Gauge(
+    "tenantry_tenant_connection_waiting",
+    "Requests that wait for a connection to a tenant's database.",
+    multiprocess_mode="livesum",
+    registry=_registry,
+)
+_events: Final = Counter(
+    "tenantry_tenant_connection_events",
+    "Connections that were reused (hits), opened or evicted, and requests that were refused one.",
+    ["event"],
+    registry=_registry,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFigures:
+    """The tenant plane's pool of this process; ``events`` only ever grow."""
+
+    idle: int
+    in_use: int
+    waiting: int
+    events: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFigures:
+    """The table of jobs; the oldest due job's age is 0 where none is due."""
+
+    due: int
+    failed: int
+    oldest_due_seconds: float
+
+
+class Metrics:
+    """Where this process's figures come from, and who may read them."""
+
+    def __init__(
+        self,
+        app: Flask,
+        settings: Settings,
+        *,
+        pool: Callable[[], PoolFigures],
+        jobs: Callable[[], JobFigures],
+    ) -> None:
+        self.token = settings.metrics_token
+        self._folder = settings.prometheus_multiproc_dir
+        self._pool = pool
+        self._sampling = Lock()
+        self._told: dict[str, int] = {}
+        self._jobs = Errand(app, jobs, name="job figures")
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        self.sample()
+        registry = _registry
+        if self._folder is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
+        jobs = CollectorRegistry()
+        jobs.register(_JobCollector(self._jobs))
+        return generate_latest(registry) + generate_latest(jobs)
+
+    def sample(self) -> None:
+        """Takes the pool's figures down, which other workers cannot see."""
+        with self._sampling:
+            figures = self._pool()
+            _connections.labels("idle").set(figures.idle)
+            _connections.labels("in_use").set(figures.in_use)
+            _waiting.set(figures.waiting)
+            for event, count in figures.events.items():
+                _events.labels(event).inc(count - self._told.get(event, 0))
+            self._told = figures.events
+
+    def keep_sampling(self) -> None:
+        """For a worker of the API: it does not know when another one is asked for its figures."""
+        Thread(target=self._sample_for_ever, name="metrics", daemon=True).start()
+
+    def _sample_for_ever(self) -> None:
+        while True:
+            time.sleep(_SAMPLE_EVERY)
+            self.sample()
+
+
+class _JobCollector(Collector):
+    """Asked at each reading; without the main database its figures are left out."""
+
+    def __init__(self, errand: Errand[JobFigures]) -> None:
+        self._errand = errand
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        try:
+            figures = self._errand.begin().result(timeout=_DATABASE_SECONDS)
+        except Exception as error:  # noqa: BLE001  # the other figures tell the more
+            logger.warning("no figures of jobs", extra={"reason": str(error)})
+            return
+        told = (
+            ("tenantry_jobs_due", "Jobs whose time has come.", figures.due),
+            ("tenantry_jobs_failed", "Jobs that were given up.", figures.failed),
+            (
+                "tenantry_jobs_oldest_due_seconds",
+                "How long the oldest of the due jobs has been due.",
+                figures.oldest_due_seconds,
+            ),
+        )
+        for name, meaning, value in told:
+            yield GaugeMetricFamily(name, meaning, value=value)
+
+
+def init_app(
+    app: Flask,
+    settings: Settings,
+    *,
+    pool: Callable[[], PoolFigures],
+    jobs: Callable[[], JobFigures],
+) -> None:
+    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs)
+    app.add_url_rule("/metrics", "metrics", metrics)
+
+
+def observe_request(*, method: str, route: str, status: int, seconds: float) -> None:
+    """``method`` and ``route`` are of a small set: each pair costs memory for ever."""
+    _requests.labels(method, route, str(status)).inc()
+    _seconds.labels(method, route).observe(seconds)
+
+
+@endpoint(allow=PUBLIC, transaction=None, gives_text=True, errors=(401, 404))
+def metrics() -> Response:
+    """Figures for Prometheus, to whoever holds METRICS_TOKEN; without one there are none."""
+    source = cast("Metrics", current_app.extensions["metrics"])
+    if source.token is None:
+        raise NotFound("This installation publishes no figures.")
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    expected = source.token.get_secret_value().encode()
+    if scheme.lower() != "bearer" or not compare_digest(given.encode(), expected):
+        raise Unauthenticated("Send Authorization: Bearer <METRICS_TOKEN>.")
+    return Response(source.text(), content_type=_CONTENT_TYPE)
