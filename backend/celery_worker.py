@@ -8,11 +8,11 @@ from app.core import db, logs
 from app.core.tasks import QUEUES as QUEUES  # noqa: PLC0414  # who starts us asks for them
 from app.factory import create_app
 from app.settings import load_settings
-from app.tenancy.capacity import check_capacity
+from app.tenancy.startup import check_servers
 
 settings = load_settings(for_jobs=True)
 app = create_app(settings)
-check_capacity(app.extensions["tenancy"].server, settings)
+check_servers(app.extensions["tenancy"].server, settings)
 celery = app.extensions["celery"]
 
 

@@ -14,6 +14,7 @@ from app.core import logs
 from app.domains.jobs.service import rounds
 from app.factory import create_app
 from app.settings import load_settings
+from app.tenancy.startup import check_servers
 
 logger = logging.getLogger("scheduler")
 
@@ -22,6 +23,7 @@ def main() -> None:
     logs.configure()
     settings = load_settings(for_jobs=True)
     app = create_app(settings)
+    check_servers(app.extensions["tenancy"].server, settings)
     signal.signal(signal.SIGTERM, stop)
     logger.info("scheduler ready.")
     while True:

@@ -3,9 +3,9 @@
 from app.core import logs
 from app.factory import create_app
 from app.settings import load_settings
-from app.tenancy.capacity import check_capacity
+from app.tenancy.startup import check_servers
 
 logs.configure()
 settings = load_settings()
 app = create_app(settings)
-check_capacity(app.extensions["tenancy"].server, settings)
+check_servers(app.extensions["tenancy"].server, settings)

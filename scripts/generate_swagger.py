@@ -11,11 +11,12 @@ from cryptography.fernet import Fernet
 
 from app.core.openapi import generate_yaml
 from app.factory import create_app
-from app.settings import Settings
+from app.settings import Environment, Settings
 
 # The contract does not depend on them, and nothing is connected to.
 NOWHERE = "postgresql://nobody@localhost:1/nowhere"
 PLACEHOLDERS = Settings(
+    environment=Environment.DEVELOPMENT,
     installation_id="contract",
     secret_key="x" * 32,
     secrets_keys=Fernet.generate_key().decode(),

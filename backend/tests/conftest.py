@@ -78,8 +78,7 @@ def make_settings(
     redis_database = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
     disk.prepare(storage_path, check=False)
     given: dict[str, Any] = {
-        # Where Flask's test client says that it sends its requests: links are for one host.
-        "public_url": "http://localhost",
+        "environment": "testing",
         "installation_id": installation.id,
         "secret_key": secrets.token_urlsafe(40),
         "secrets_keys": (Fernet.generate_key().decode(),),

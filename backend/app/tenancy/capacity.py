@@ -1,9 +1,10 @@
 """Whether the connections that all processes may open fit into what the server accepts."""
 
 import logging
+from collections.abc import Iterator
 from typing import Final
 
-from app.settings import InvalidSettings, Settings
+from app.settings import Settings
 from app.tenancy.server import Server, ServerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -20,13 +21,10 @@ def connections_needed(settings: Settings) -> int:
     return settings.process_count * per_process + HEADROOM
 
 
-def check_capacity(server: Server, settings: Settings) -> None:
-    """Refuses to start a process that would run into the server's limit under load.
+def capacity_faults(server: Server, settings: Settings) -> Iterator[str]:
+    """What a process would run into under load.
 
-    A server that is away at this moment says nothing about its limit: the process starts.
-
-    Raises:
-        InvalidSettings: it does not fit.
+    A server that is away at this moment says nothing about its limit.
     """
     try:
         with server.connect_as_provisioner() as connection:
@@ -39,7 +37,7 @@ def check_capacity(server: Server, settings: Settings) -> None:
         return
     accepted, needed = int(row[0]) if row else 0, connections_needed(settings)
     if needed > accepted:
-        raise InvalidSettings(
+        yield (
             f"PROCESS_COUNT x (TENANT_CONNECTION_BUDGET + MAIN_POOL_SIZE + PLATFORM_POOL_SIZE)"
             f" + {HEADROOM} = {needed} connections, and the server accepts {accepted}:"
             " raise its max_connections or lower one of them."

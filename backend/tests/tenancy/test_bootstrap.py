@@ -10,9 +10,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from app.settings import InvalidSettings
 from app.tenancy.bootstrap import ForeignDatabases, OpenDatabases, prepare_server
-from app.tenancy.capacity import check_capacity, connections_needed
+from app.tenancy.capacity import connections_needed
 from app.tenancy.names import Installation
 from app.tenancy.server import Server
+from app.tenancy.startup import check_servers
 from embedded.postgres import PostgresServer
 from tests.tenancy.attacks import Connection
 from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory
@@ -142,10 +143,10 @@ def test_what_was_opened_again_is_closed_again(
 def test_a_process_does_not_start_where_its_connections_do_not_fit(house: Laboratory) -> None:
     server = house.manager.server
     fitting = house.settings.model_copy(update={"process_count": 1, "main_pool_size": 1})
-    check_capacity(server, fitting)
+    check_servers(server, fitting)
     too_many = house.settings.model_copy(update={"process_count": 900})
     with pytest.raises(InvalidSettings, match=str(connections_needed(too_many))):
-        check_capacity(server, too_many)
+        check_servers(server, too_many)
 
 
 def test_it_does_start_where_the_server_is_away(house: Laboratory) -> None:
@@ -158,4 +159,4 @@ def test_it_does_start_where_the_server_is_away(house: Laboratory) -> None:
         connect_timeout=2,
         statement_timeout_ms=1000,
     )
-    check_capacity(server, house.settings.model_copy(update={"process_count": 900}))
+    check_servers(server, house.settings.model_copy(update={"process_count": 900}))

@@ -1,0 +1,85 @@
+"""Pages and reports that are generated from the code that they describe."""
+
+from collections.abc import Iterator
+from enum import Enum
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from app.settings import Settings
+
+_SETTINGS: Final = """\
+# Settings
+
+Environment variables of these names, read once, at the start. A process that finds one missing or
+wrong does not start and names every fault; `ENVIRONMENT=production`, which is the default, refuses
+more. `scripts/show_settings.py` tells what a process would get, and from where. URLs are libpq's:
+`postgresql://role:password@host:port/database`, or
+`postgresql://role:password@/database?host=/socket/folder`.
+
+This page is generated from `backend/app/settings.py` by `scripts/generate_docs.py`.
+
+| variable | default | accepts | meaning |
+|---|---|---|---|
+"""
+_MASK: Final = "**********"
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    rows = [
+        f"| `{name.upper()}` | {_default(field)} | {_accepts(field)} | {_meaning(field)} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return _SETTINGS + "\n".join(rows) + "\n"
+
+
+def effective(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Each variable's value, secrets masked, and whether it is the environment's or the default."""
+    for name, value in settings:
+        source = "environment" if name in settings.model_fields_set else "default"
+        yield {"name": name.upper(), "value": _shown(value), "source": source}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return _MASK
+    if isinstance(value, tuple):
+        return [_shown(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value is None or value == ():
+        return "none"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def _accepts(field: FieldInfo) -> str:
+    kind: Any = field.annotation
+    if get_origin(kind) in {Union, UnionType}:
+        kind = get_args(kind)[0]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(str(each.value) for each in kind)
+    if kind is bool:
+        return "true, false"
+    limits = {type(each): each for each in field.metadata}
+    words = [
+        f"{word} {getattr(limits[limit], name)}"
+        for limit, name, word in ((Ge, "ge", "from"), (Gt, "gt", "above"), (Le, "le", "to"))
+        if limit in limits
+    ]
+    if kind is SecretStr and MinLen in limits:
+        words = [f"{limits[MinLen].min_length} characters or more"]
+    return " ".join(words)

@@ -1,0 +1,55 @@
+"""What a process asks of its servers before it serves."""
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+import psycopg
+
+from app.settings import Environment, InvalidSettings, Settings
+from app.tenancy.capacity import capacity_faults
+from app.tenancy.server import Server
+
+logger = logging.getLogger(__name__)
+
+_URLS: Final = ("database_url", "database_owner_url", "database_platform_url", "provisioner_url")
+# Roles that a session could become by SET ROLE count as much as the one that it begins as.
+_UNBOUND: Final = """
+    SELECT string_agg(rolname, ', ' ORDER BY rolname) FROM pg_roles
+    WHERE (rolsuper OR rolbypassrls) AND pg_has_role(current_user, oid, 'MEMBER')
+"""
+
+
+def check_servers(server: Server, settings: Settings) -> None:
+    """Refuses to start a process that its servers would not hold, or that they could not bind.
+
+    A server that is away at this moment says nothing: the process starts.
+
+    Raises:
+        InvalidSettings: with one line for each fault.
+    """
+    faults = [*capacity_faults(server, settings)]
+    if settings.environment == Environment.PRODUCTION:
+        faults += _role_faults(settings)
+    if faults:
+        raise InvalidSettings("\n".join(["The servers refuse:", *(f"  {each}" for each in faults)]))
+
+
+def _role_faults(settings: Settings) -> Iterator[str]:
+    for name in _URLS:
+        url = getattr(settings, name)
+        if url is None:
+            continue
+        try:
+            with psycopg.connect(
+                url.get_secret_value(), connect_timeout=settings.connect_timeout
+            ) as connection:
+                row = connection.execute(_UNBOUND).fetchone()
+        except psycopg.OperationalError:
+            logger.warning("%s: its server is away, the role was not checked", name.upper())
+        else:
+            if row and row[0]:
+                yield (
+                    f"{name.upper()}: its role can act as {row[0]}, which row level security or"
+                    " permissions do not bind; use the roles that bootstrap_server.py makes"
+                )
