@@ -8,9 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "backend"))
 
-from app.core.reference import settings_page
+import app.factory  # noqa: F401  # declares every error
+from app.core.reference import errors_page, settings_page
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/errors.md": errors_page,
     "docs/settings.md": settings_page,
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from inspect import cleandoc
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -9,6 +10,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from app.core.errors import AppError
 from app.settings import Settings
 
 _SETTINGS: Final = """\
@@ -25,6 +27,19 @@ This page is generated from `backend/app/settings.py` by `scripts/generate_docs.
 | variable | default | accepts | meaning |
 |---|---|---|---|
 """
+_ERRORS: Final = """\
+# Errors
+
+Every refusal is `application/problem+json` (RFC 9457). Programs read `code`, which keeps its
+meaning; `detail` is a sentence for people about the case at hand, and may change. 503 always comes
+with Retry-After. `request_id` finds the request in the log. Why there is no page behind `type`:
+[decision 17](decisions/0017-type-stays-about-blank.md).
+
+This page is generated from the errors' classes by `scripts/generate_docs.py`.
+
+| code | status | means | do |
+|---|---|---|---|
+"""
 _MASK: Final = "**********"
 
 
@@ -35,6 +50,32 @@ def settings_page() -> str:
         for name, field in Settings.model_fields.items()
     ]
     return _SETTINGS + "\n".join(rows) + "\n"
+
+
+def errors_page() -> str:
+    """docs/errors.md, of every error that is imported by now."""
+    told = [cls for cls in _family(AppError) if "code" in vars(cls)]
+    rows = [
+        f"| `{cls.code}` | {cls.status} | {_paragraphs(cls)[0]} | {_advice(cls)} |"
+        for cls in sorted(told, key=lambda cls: (cls.status, cls.code))
+    ]
+    return _ERRORS + "\n".join(rows) + "\n"
+
+
+def _family(cls: type[AppError]) -> Iterator[type[AppError]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from _family(child)
+
+
+def _advice(cls: type[AppError]) -> str:
+    """The second paragraph of its docstring, or of the nearest base's that has one."""
+    return next(told[1] for base in cls.__mro__ if len(told := _paragraphs(base)) > 1)
+
+
+def _paragraphs(cls: type) -> list[str]:
+    text = cleandoc(vars(cls).get("__doc__") or "").replace("``", "`")
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
 
 
 def effective(settings: Settings) -> Iterator[dict[str, Any]]:

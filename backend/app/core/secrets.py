@@ -10,7 +10,10 @@ from app.core.errors import Unavailable
 
 
 class SecretUnreadable(Unavailable):
-    """The secret was sealed with a key this process lacks, or for another context."""
+    """The secret was sealed with a key this process lacks, or for another context.
+
+    Tell the operator: SECRETS_KEYS has to hold the key that sealed it.
+    """
 
     code = "secret_unreadable"
 

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from app.core.reference import settings_page
+from app.core import reference
+from app.core.errors import AppError
 from app.settings import Settings
 from tests.core.live import environment_of
 from tests.paths import PROJECT
@@ -23,9 +25,33 @@ def run(script: str, *arguments: str, **environment: str) -> "subprocess.Complet
     )
 
 
-def test_the_page_of_settings() -> None:
-    written = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert settings_page() == written, "run scripts/generate_docs.py"
+ERRORS = {
+    cls
+    for cls in reference._family(AppError)
+    if "code" in vars(cls) and cls.__module__.startswith("app.")
+}
+
+
+@pytest.mark.parametrize("page", ["settings", "errors"])
+def test_a_page_is_what_the_code_says(page: str) -> None:
+    written = (PROJECT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    generated = {"settings": reference.settings_page, "errors": reference.errors_page}[page]()
+    assert generated == written, "run scripts/generate_docs.py"
+
+
+@pytest.mark.parametrize("cls", sorted(ERRORS, key=lambda cls: cls.code))
+def test_every_error_says_what_it_means(cls: type[AppError]) -> None:
+    """A class with a code and no docstring of its own would have an empty row."""
+    assert reference._paragraphs(cls)[0], cls.__name__
+
+
+def test_a_code_means_one_thing() -> None:
+    codes = [cls.code for cls in ERRORS]
+    assert len(set(codes)) == len(codes)
+    # One code, one status: what inherits a code may not change what it is told with.
+    for cls in reference._family(AppError):
+        owner: Any = next(base for base in cls.__mro__ if "code" in vars(base))
+        assert cls.status == owner.status, cls.__name__
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -4,6 +4,11 @@ from app.core.errors import Forbidden, Gone, Unavailable
 
 
 class TenantSuspended(Forbidden):
+    """The platform's administrators have suspended the tenant; its data are kept.
+
+    Ask the operator.
+    """
+
     code = "tenant_suspended"
 
 

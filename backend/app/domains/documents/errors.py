@@ -12,6 +12,8 @@ from app.core.errors import (
 
 
 class DocumentNotFound(NotFound):
+    """The tenant has no such document, or it was deleted."""
+
     code = "document_not_found"
 
 
@@ -20,10 +22,17 @@ class VersionNotFound(NotFound):
 
 
 class NotYourDocument(Forbidden):
+    """The caller's role may delete only what he or she uploaded."""
+
     code = "not_your_document"
 
 
 class BadName(Unprocessable):
+    """The file's name is empty, too long, or holds what no name may hold.
+
+    Give the file another name.
+    """
+
     code = "bad_document_name"
 
 

@@ -12,6 +12,11 @@ from app.core.errors import (
 
 
 class SlugTaken(Conflict):
+    """Another tenant has this slug.
+
+    Choose another slug.
+    """
+
     code = "slug_taken"
 
 
@@ -28,17 +33,25 @@ class NotConfirmed(Unprocessable):
 
 
 class MemberNotFound(NotFound):
+    """The person is no member of the tenant."""
+
     code = "member_not_found"
 
 
 class OwnersOnly(Forbidden):
-    """Only an owner makes owners, and changes or removes one."""
+    """Only an owner makes owners, and changes or removes one.
+
+    Ask an owner of the tenant.
+    """
 
     code = "owners_only"
 
 
 class LastOwner(Conflict):
-    """A tenant keeps at least one owner."""
+    """A tenant keeps at least one owner.
+
+    Make another member an owner first.
+    """
 
     code = "last_owner"
 
