@@ -12,6 +12,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from marshmallow import Schema, fields, validate
 
 from app.core.errors import Unprocessable
+from app.core.fields import QueryInteger
 
 Item = TypeVar("Item")
 
@@ -23,7 +24,7 @@ class PageQuery(Schema):
     """``cursor`` is the next_cursor of a former page; without it, the first page."""
 
     cursor = fields.String(load_default=None)
-    limit = fields.Integer(
+    limit = QueryInteger(
         load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=MAXIMUM_LIMIT)
     )
 

@@ -6,6 +6,8 @@ from app.core.pages import PageQuery
 
 _MOST_AT_ONCE = 100
 
+from app.core.fields import QueryInteger
+
 
 class Document(Schema):
     """``size`` in bytes; ``digest`` is ``sha256:`` and 64 hexadecimal digits.
@@ -153,7 +155,7 @@ class ZipSelection(Schema):
 class LinkQuery(Schema):
     """``expires_in`` in seconds, a day at most."""
 
-    expires_in = fields.Integer(load_default=3600, validate=validate.Range(min=1, max=86_400))
+    expires_in = QueryInteger(load_default=3600, validate=validate.Range(min=1, max=86_400))
 
 
 class SignedLink(Schema):
