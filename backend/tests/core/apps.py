@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from pydantic import SecretStr
 
 from app.core import db
 from app.factory import create_app
-from app.settings import Settings
+from app.settings import Environment, Settings
 from app.tenancy.manager import current_manager
 from tests.cast import Person
 
@@ -27,6 +29,25 @@ def another_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
                 engine.dispose()
             current_manager().engine.dispose()
             app.extensions["redis"].close()
+
+
+def unconnected_app() -> Flask:
+    """An instance to look at: no server of its settings exists."""
+    nowhere = SecretStr("postgresql://nobody@localhost:1/nowhere")
+    return create_app(
+        Settings(
+            environment=Environment.TESTING,
+            installation_id="nowhere",
+            secret_key=SecretStr("x" * 32),
+            secrets_keys=(SecretStr("A" * 43 + "="),),
+            database_url=nowhere,
+            provisioner_url=nowhere,
+            redis_url=SecretStr("redis://localhost:1/0"),
+            storage_path=Path("/nowhere"),
+            password_hash_memory_kib=32,
+            password_hash_passes=1,
+        )
+    )
 
 
 def elsewhere(person: Person, app: Flask) -> Person:

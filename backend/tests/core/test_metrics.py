@@ -91,7 +91,7 @@ def test_requests_are_counted_by_route(app: Flask, cast: Cast, read: Callable[[]
         name = "tenantry_http_requests_total"
         return of(after, name, **labels) - of(before, name, **labels)
 
-    route = "/api/tenants/<uuid:tenant_id>/documents"
+    route = "/api/tenants/<tenant:tenant_id>/documents"
     assert more(method="GET", route=route, status="200") == 1
     assert more(method="GET", route=route, status="404") == 1
     assert more(route="none", status="404") == 2

@@ -70,6 +70,8 @@ class ProvisioningFailed(Unavailable):
 
 
 class DomainNotFound(NotFound):
+    """The tenant has no such domain."""
+
     code = "domain_not_found"
 
 
