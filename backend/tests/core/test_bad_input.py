@@ -73,8 +73,8 @@ HEADERS: Final = (
     ("Accept-Language", "x" * 5000), ("Accept-Encoding", "q=,;"), ("Cookie", "=;=\xff;" * 500),
     ("Content-Type", "\xff/;"), ("Content-Type", "application/json; charset=utf-7"),
     ("Content-Length", "-1"), ("Host", "a b"), ("Host", ""), ("Host", "x" * 5000),
-    ("Origin", "\xff"), ("User-Agent", "\xff" * 2000), ("X-Request-Id", "\xff"), ("X-Tenant-Slug", "\xff"),
-    ("X-Tenant-Slug", "x" * 5000),
+    ("Origin", "\xff"), ("User-Agent", "\xff" * 2000), ("X-Request-Id", "\xff"),
+    ("X-Tenant-Slug", "\xff"), ("X-Tenant-Slug", "x" * 5000),
     ("X-Forwarded-For", "," * 2000),
     ("X-HTTP-Method-Override", "DELETE"), ("Expect", "x"), ("Authorization", "Bearer \xff\x00"),
     ("Authorization", "Basic Og=="), ("Authorization", "Bearer " + "." * 5000),
@@ -202,7 +202,9 @@ def test_a_document_that_is_another(operation: Operation, person: Person, house:
     good = example_of(schema())
     documents = [*NOT_AN_OBJECT, [good], good | {"unknown": 1}, good | {"": 1}, good | {"id": LONG}]
     for document in documents:
-        refused(person.send(operation.method, operation.path(house), json=document), document)
+        # Not json=, which sends no body for None.
+        given = {"data": json.dumps(document), "content_type": "application/json"}
+        refused(person.send(operation.method, operation.path(house), **given), document)
     for content_type in NO_JSON_TYPES:
         answer = person.send(
             operation.method,
