@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core import (
     auth_log,
+    browsers,
     db,
     events,
     health,
@@ -101,6 +102,7 @@ def create_app(settings: Settings) -> Flask:
 
     proxies.init_app(app, settings)
     traffic.init_app(app)
+    browsers.init_app(app, settings)
     problems.init_app(app)
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)

@@ -124,24 +124,19 @@ def endpoint(
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
         wanted = frozenset(inspect.signature(view).parameters)
-        stated = Endpoint(
-            allow=allow,
-            transaction=transaction,
-            any_state=any_state,
-            body=body,
-            body_required=body_required,
-            query=query,
-            returns=returns,
-            status=status,
-            may_answer_later=may_answer_later,
-            errors=errors if throttle is None else (*errors, 429, 503),
-            throttle=throttle,
-            takes_file=takes_file,
-            gives_file=gives_file,
-            versioned=versioned,
-            conditional="if_match" in wanted,
-        )
-        return _wrapped(view, stated, wanted)
+
+        @wraps(view)
+        def wrapper(**path: Any) -> Response:
+            with log_context(request_id=g.request_id):
+                caller = _admit(stated, path)
+                g.caller = caller
+                with log_context(**_who(caller)), originating(_origin(caller)):
+                    given = {"caller": caller, **path, **_payloads(stated)}
+                    given["attempt"] = _count(stated, caller, given.get("body"))
+                    return _call(stated, view, given, wanted)
+
+        wrapper.endpoint = stated  # type: ignore[attr-defined]
+        return wrapper
 
     return decorate
 

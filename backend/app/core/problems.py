@@ -1,6 +1,7 @@
 """Turns every exception of a request into application/problem+json (RFC 9457)."""
 
 import logging
+import re
 from typing import Final
 from uuid import uuid4
 
@@ -13,6 +14,9 @@ from werkzeug.routing import RequestRedirect
 from app.core import errors, payloads
 
 logger = logging.getLogger(__name__)
+
+# Long enough to be made up by a program, and nothing that means anything in a log or a header.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 
 # SQLSTATE classes that pass by themselves: connection, resources, operator intervention,
 # rollback of a transaction; 55P03 is a lock that was not to be had in time.
@@ -42,15 +46,14 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    g.request_id = uuid4().hex
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.match(given) else uuid4().hex
     if "\x00" in request.path or "%00" in request.query_string.decode("latin-1"):
         raise errors.BadRequest("The address holds a NUL character.")
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

@@ -1,11 +1,15 @@
-"""What is noted of each request when it has been answered."""
+"""What is noted of each request when it has been answered: a line in the log, and the figures."""
 
+import logging
 import time
 from typing import Final
 
 from flask import Flask, Response, g, request
 
 from app.core import metrics
+from app.core.caller import Caller
+
+logger = logging.getLogger(__name__)
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -20,11 +24,22 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    metrics.observe_request(
-        # A client may send any word as a method, and any path that is no route's.
-        method=request.method if request.method in _METHODS else "other",
-        route="none" if request.url_rule is None else request.url_rule.rule,
-        status=response.status_code,
-        seconds=time.monotonic() - g.begun,
-    )
+    """The route and not the address: a signed link is a password, and anybody may write a path."""
+    seconds = time.monotonic() - g.begun
+    # A client may send any word as a method.
+    method = request.method if request.method in _METHODS else "other"
+    route = "none" if request.url_rule is None else request.url_rule.rule
+    status = response.status_code
+    metrics.observe_request(method=method, route=route, status=status, seconds=seconds)
+    noted: dict[str, object] = {
+        "method": method,
+        "route": route,
+        "status": status,
+        "milliseconds": round(seconds * 1000, 1),
+        "request_id": g.get("request_id"),
+    }
+    caller: Caller | None = g.get("caller")
+    if caller is not None:
+        noted |= {"user": caller.user_id, "tenant": caller.tenant_id}
+    logger.info("request", extra=noted)
     return response

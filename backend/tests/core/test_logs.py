@@ -151,6 +151,30 @@ def test_every_line_of_a_request_names_it_and_who_asks(
     assert lines["in a tenant"]["tenant"] == str(cast.acme.id)
 
 
+def test_each_request_has_a_line(app: Flask, cast: Cast, lines: Lines) -> None:
+    answer = cast.alice.get(cast.acme.documents + "?limit=1&cursor=")
+    line = lines["request"]
+    assert line.pop("milliseconds") >= 0
+    assert {name: line[name] for name in line if name not in {"time", "level", "message"}} == {
+        "logger": "app.core.traffic",
+        "method": "GET",
+        "route": "/api/tenants/<tenant:tenant_id>/documents",
+        "status": answer.status_code,
+        "request_id": answer.headers["X-Request-Id"],
+        "user": str(cast.alice.user_id),
+        "tenant": str(cast.acme.id),
+    }
+
+
+@pytest.mark.parametrize("path", ["/api/links/canary-1", "/canary-2", "/health?token=canary-3"])
+def test_an_address_is_not_logged(app: Flask, lines: Lines, path: str) -> None:
+    """It may hold a link's token; and of what is no route, anything."""
+    app.test_client().get(path, headers={"User-Agent": "canary-4", "Cookie": "a=canary-5"})
+    assert lines["request"]["status"] in {200, 404}
+    assert "user" not in lines["request"]
+    assert "canary" not in lines.text
+
+
 def test_a_day_of_work_leaves_no_secret_in_the_log(
     app: Flask, context: Flask, settings: Settings, cast: Cast, lines: Lines
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,15 +155,23 @@ def test_each_answer_has_an_id_of_its_own(app: Flask) -> None:
     assert all(ids)
 
 
-def test_a_clients_request_id_is_not_ours(app: Flask) -> None:
-    """It would let anybody write into our logs, and mix two requests up."""
-    headers = {"X-Request-Id": "chosen"}
-    assert app.test_client().get("/health", headers=headers).headers["X-Request-Id"] != "chosen"
+@pytest.mark.parametrize(
+    "given", ["0123456789abcdef", "5B534d3b-9ea8-4ed7-9730-83f89b7134dc", "a_b-" * 16]
+)
+def test_a_clients_request_id(app: Flask, given: str) -> None:
+    """Of a proxy or another service, so that its log and ours tell of the same request."""
+    answer = app.test_client().get("/nothing", headers={"X-Request-Id": given})
+    assert refusal(answer, 404)["request_id"] == given
 
 
-def test_every_answer_forbids_guessing_its_type(app: Flask) -> None:
-    for path in ("/health", "/nothing", "/.well-known/jwks.json"):
-        assert app.test_client().get(path).headers["X-Content-Type-Options"] == "nosniff"
+@pytest.mark.parametrize(
+    "given", ["", "chosen", "0123456789abcde", "x" * 65, "0123456789abcdef;", "0123456789 abcdef",
+              "<script>alert(1)", "\u00e4" * 16, '{"level":"error"}"', "..%2f..%2f..%2f.."],
+)  # fmt: skip
+def test_a_clients_request_id_that_is_none(app: Flask, given: str) -> None:
+    wire = {"HTTP_X_REQUEST_ID": given}
+    answer = app.test_client().get("/health", environ_overrides=wire)
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
 
 
 def test_every_error_has_a_status_a_code_and_a_title_of_its_own() -> None:
