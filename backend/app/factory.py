@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from app.core import (
+    apidocs,
     auth_log,
     browsers,
     db,
@@ -133,6 +134,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     metrics.init_app(app, settings, pool=manager.pool.figures, jobs=job_figures)
+    apidocs.init_app(app)
     health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
     return app

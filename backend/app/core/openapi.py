@@ -1,6 +1,7 @@
 """The API's contract (OpenAPI 3.1), generated from what the routes state of themselves."""
 
 import re
+from inspect import cleandoc
 from typing import Any, Final
 
 from apispec import APISpec
@@ -10,7 +11,8 @@ from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
 from app.core.errors import AppError
-from app.core.http import PUBLIC, Endpoint, stated_endpoint
+from app.core.examples import example_of
+from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
 from app.core.tenant_names import CURRENT, HEADER
 
 API_VERSION: Final = "0.1.0"
@@ -55,8 +57,17 @@ class Problem(Schema):
     errors = fields.Dict()
 
 
+def generate(app: Flask) -> dict[str, Any]:
+    """The whole document."""
+    return _spec(app).to_dict()
+
+
 def generate_yaml(app: Flask) -> str:
     """The whole document as YAML, the same for the same routes."""
+    return str(_spec(app).to_yaml())
+
+
+def _spec(app: Flask) -> APISpec:
     spec = APISpec(
         title="Tenantry",
         version=API_VERSION,
@@ -75,19 +86,21 @@ def generate_yaml(app: Flask) -> str:
                 _PARAMETER.sub(r"{\g<name>}", rule.rule),
                 operations=_operations(rule, stated, view.__doc__ or ""),
             )
-    return str(spec.to_yaml())
+    return spec
 
 
-def _operations(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
+def _operations(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
     methods = sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-    return {method.lower(): _operation(rule, stated, summary) for method in methods}
+    return {method.lower(): _operation(rule, stated, text) for method in methods}
 
 
-def _operation(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
+def _operation(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
+    summary, _, more = cleandoc(text).partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
         "tags": [rule.endpoint.partition(".")[0]],
-        "summary": summary.strip(),
+        "summary": " ".join(summary.split()),
+        "description": "\n\n".join(filter(None, (more, _who_may(stated)))),
         "x-permission": stated.allow,
         "security": [] if stated.allow == PUBLIC else [{"bearer": []}],
         "parameters": _parameters(rule, stated),
@@ -96,11 +109,21 @@ def _operation(rule: Rule, stated: Endpoint, summary: str) -> dict[str, Any]:
     if stated.body is not None:
         operation["requestBody"] = {
             "required": stated.body_required,
-            "content": {"application/json": {"schema": stated.body}},
+            "content": {
+                "application/json": {"schema": stated.body, "example": example_of(stated.body())}
+            },
         }
     elif stated.takes_file:
         operation["requestBody"] = {"required": True, "content": _UPLOAD}
     return operation
+
+
+def _who_may(stated: Endpoint) -> str:
+    if stated.allow == PUBLIC:
+        return "Open to everybody."
+    if stated.allow == SIGNED_IN:
+        return "Needs an access token."
+    return f"Needs an access token and the permission `{stated.allow}`."
 
 
 def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
@@ -138,13 +161,18 @@ def _success(stated: Endpoint) -> dict[str, Any]:
 
 
 def _failures(stated: Endpoint) -> dict[str, Any]:
-    titles = {cls.status: cls.title for cls in reversed(_all_errors())}
+    """One for each status that is likely, and one for all that any route may answer."""
+    of_status = {cls.status: cls for cls in reversed(_all_errors())}
+    likely = {str(status): _failure(of_status[status]) for status in sorted(set(stated.errors))}
+    return likely | {"default": _failure(AppError, "Any other error.")}
+
+
+def _failure(cls: type[AppError], description: str | None = None) -> dict[str, Any]:
+    """``code`` is the example's, or a more precise one of the same status: see docs/errors.md."""
+    example = cls("What to do about it.").problem("0b6d2f7c9e5a4d31a8f40c1e72b95d63")
     return {
-        str(status): {
-            "description": titles[status],
-            "content": {"application/problem+json": {"schema": Problem}},
-        }
-        for status in sorted(stated.errors)
+        "description": description or cls.title,
+        "content": {"application/problem+json": {"schema": Problem, "example": example}},
     }
 
 
