@@ -11,6 +11,8 @@ COMPILE := $(IN_BACKEND) -m uv pip compile -q --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-header
 # How many processes share the tests.
 JOBS ?= auto
+# How many requests `make fuzz` makes up for each operation.
+EXAMPLES ?= 2000
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
 ARGS ?=
 
@@ -34,6 +36,11 @@ tour: $(INSTALLED) ## Do the main job over HTTP against `make run`
 .PHONY: test
 test: $(INSTALLED) ## Run the tests in parallel (ARGS="-k name -x")
 	@$(IN_BACKEND) -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## Send each route requests made up from the contract (EXAMPLES=2000)
+	@$(IN_BACKEND) -c 'import schemathesis'
+	@cd backend && FUZZ_EXAMPLES=$(EXAMPLES) ../$(PYTHON) -m pytest -n $(JOBS) tests/core/test_fuzz.py $(ARGS)
 
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run the tests and report the lines they miss
