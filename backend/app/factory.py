@@ -1,7 +1,6 @@
 """The wiring, read top to bottom in a minute; nothing imports it but the processes."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, cast
 from uuid import UUID
@@ -133,6 +132,7 @@ def create_app(settings: Settings) -> Flask:
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    app.cli.add_command(fleet_cli.group)
     metrics.init_app(app, settings, pool=manager.pool.figures, jobs=job_figures)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager))

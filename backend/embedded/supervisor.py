@@ -130,6 +130,7 @@ class Supervisor:
         storage = self._folders.data / "storage"
         storage.mkdir(mode=0o700, exist_ok=True)
         here = {"REDIS_URL": redis_url, "STORAGE_PATH": str(storage), "PUBLIC_URL": self._url}
+        here |= {"MAIL_FOLDER": str(self._folders.data / "mail"), "REGISTRATION_ENABLED": "true"}
         self._file.keep({"ENVIRONMENT": "development", **here})
         return environment.application_environment(
             self._outer, self._file.read(), server_is_prepared=self._server_is_prepared

@@ -79,6 +79,8 @@ def make_settings(
     disk.prepare(storage_path, check=False)
     given: dict[str, Any] = {
         "environment": "testing",
+        # Where Flask's test client says that it sends its requests: links are for one host.
+        "public_url": "http://localhost",
         "installation_id": installation.id,
         "secret_key": secrets.token_urlsafe(40),
         "secrets_keys": (Fernet.generate_key().decode(),),

@@ -13,7 +13,7 @@ from functools import cache, cached_property, wraps
 from typing import Any, Final, Literal, Protocol, cast
 
 from flask import Response, current_app, g, request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
 from app.core import auth_log, conditions, events, payloads
@@ -57,7 +57,7 @@ class Edge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """What a route states of itself: its policy, its schemas, its transaction."""
 
@@ -74,7 +74,15 @@ class Endpoint:
     throttle: Throttle | None
     takes_file: bool
     gives_file: bool
-    gives_text: bool
+    versioned: bool
+    conditional: bool
+
+    @cached_property
+    def dump(self) -> Dump:
+        """What ``returns`` makes of a result; the schema is made once."""
+        if self.returns is None:
+            raise TypeError("a route without a schema has nothing to dump")
+        return dumper(_instance(self.returns))
 
 
 def endpoint(
@@ -92,51 +100,41 @@ def endpoint(
     throttle: Throttle | None = None,
     takes_file: bool = False,
     gives_file: bool = False,
-    gives_text: bool = False,
+    versioned: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
     The function may take ``session``, ``caller``, ``body``, ``query``, ``open_session``,
-    ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a permission,
-    ``resource:action``. ``transaction=None`` is for work with several short transactions: the
-    function gets ``open_session`` and hands it to its verb. ``any_state`` is for routes that answer
-    for a tenant that is suspended or has no database yet. A body that is not required may be left
-    out, and is then loaded as an empty one. ``throttle`` limits how often: too often is 429, and
-    503 where it cannot be counted. ``may_answer_later`` (202), ``takes_file``, ``gives_file`` and
-    ``gives_text`` (a body of bytes) only document what the view does itself.
+    ``if_match``, ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a
+    permission, ``resource:action``. ``transaction=None`` is for work with several short
+    transactions: the function gets ``open_session`` and hands it to its verb. ``any_state`` is for
+    routes that answer for a tenant that is suspended or has no database yet. A body that is not
+    required may be left out, and is then loaded as an empty one. ``throttle`` limits how often: too
+    often is 429, and 503 where it cannot be counted. A ``versioned`` result has a ``revision``,
+    which becomes its ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of
+    bytes) only document what the view does itself.
     """
-    stated = Endpoint(
-        allow=allow,
-        transaction=transaction,
-        any_state=any_state,
-        body=body,
-        body_required=body_required,
-        query=query,
-        returns=returns,
-        status=status,
-        may_answer_later=may_answer_later,
-        errors=errors if throttle is None else (*errors, 429, 503),
-        throttle=throttle,
-        takes_file=takes_file,
-        gives_file=gives_file,
-        gives_text=gives_text,
-    )
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
         wanted = frozenset(inspect.signature(view).parameters)
-
-        @wraps(view)
-        def wrapper(**path: Any) -> Response:
-            with log_context(request_id=g.request_id):
-                caller = _admit(stated, path)
-                g.caller = caller
-                with log_context(**_who(caller)), originating(_origin(caller)):
-                    given = {"caller": caller, **path, **_payloads(stated)}
-                    given["attempt"] = _count(stated, caller, given.get("body"))
-                    return _call(stated, view, given, wanted)
-
-        wrapper.endpoint = stated  # type: ignore[attr-defined]
-        return wrapper
+        stated = Endpoint(
+            allow=allow,
+            transaction=transaction,
+            any_state=any_state,
+            body=body,
+            body_required=body_required,
+            query=query,
+            returns=returns,
+            status=status,
+            may_answer_later=may_answer_later,
+            errors=errors if throttle is None else (*errors, 429, 503),
+            throttle=throttle,
+            takes_file=takes_file,
+            gives_file=gives_file,
+            versioned=versioned,
+            conditional="if_match" in wanted,
+        )
+        return _wrapped(view, stated, wanted)
 
     return decorate
 
@@ -148,6 +146,7 @@ def _wrapped(
     def wrapper(**path: Any) -> Response:
         with log_context(request_id=g.request_id):
             caller = _admit(stated, path)
+            g.caller = caller
             with log_context(**_who(caller)), originating(_origin(caller)):
                 given = {"caller": caller, **path, **_payloads(stated)}
                 given["attempt"] = _count(stated, caller, given.get("body"))

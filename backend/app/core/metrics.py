@@ -175,7 +175,7 @@ def observe_request(*, method: str, route: str, status: int, seconds: float) -> 
     _seconds.labels(method, route).observe(seconds)
 
 
-@endpoint(allow=PUBLIC, transaction=None, gives_text=True, errors=(401, 404))
+@endpoint(allow=PUBLIC, transaction=None, gives_file=True, errors=(401, 404))
 def metrics() -> Response:
     """Figures for Prometheus, to whoever holds METRICS_TOKEN; without one there are none."""
     source = cast("Metrics", current_app.extensions["metrics"])

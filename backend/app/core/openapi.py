@@ -25,7 +25,6 @@ _TENANT_HEADER: Final[dict[str, Any]] = {
     "name": HEADER,
     "schema": {"type": "string"},
 }
-_TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
 _UPLOAD: Final = {
     "multipart/form-data": {
         "schema": {
@@ -150,8 +149,6 @@ def _successes(stated: Endpoint) -> dict[str, Any]:
 
 
 def _success(stated: Endpoint) -> dict[str, Any]:
-    if stated.gives_text:
-        return {"description": "Text.", "content": _TEXT}
     if stated.gives_file:
         return {"description": "The bytes.", "content": _BINARY}
     if stated.returns is None:

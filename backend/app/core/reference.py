@@ -22,7 +22,7 @@ more. `scripts/show_settings.py` tells what a process would get, and from where.
 `postgresql://role:password@host:port/database`, or
 `postgresql://role:password@/database?host=/socket/folder`.
 
-This page is generated from `backend/app/settings.py` by `scripts/generate_docs.py`.
+This page is generated from `backend/app/settings/` by `scripts/generate_docs.py`.
 
 | variable | default | accepts | meaning |
 |---|---|---|---|

@@ -80,7 +80,7 @@ class Server:
         with self.connect_as_provisioner() as connection:
             connection.execute("SELECT 1")
 
-    def owner_url(self, database: str) -> str:
+    def owner_url(self, database: str, limits: str = " -c lock_timeout=5s") -> str:
         """A libpq conninfo for a tenant's database as its owner, for migrations."""
         options = f"-c role={self.installation.schema_owner} -c timezone=UTC{limits}"
         return make_conninfo(

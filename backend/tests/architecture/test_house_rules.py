@@ -45,7 +45,7 @@ def _matches(pattern: str, *, allowed: tuple[str, ...]) -> list[str]:
     ("pattern", "allowed"),
     [
         (r"\.commit\(|\.rollback\(|\bdb\.session\b", ("core/", "tenancy/")),
-        (r"\bos\.environ\b|\bgetenv\(", ("settings.py",)),
+        (r"\bos\.environ\b|\bgetenv\(", ("settings/",)),
         # Names and types of another time: use core.clock and core.ids.
         (r"datetime\.now\(|datetime\.utcnow\(|time\.time\(", ("core/clock.py", "core/logs.py")),
         (r"\buuid4\(|\buuid1\(", ("core/ids.py", "core/problems.py")),

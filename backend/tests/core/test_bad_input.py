@@ -237,7 +237,7 @@ def test_a_body_that_is_too_large(operation: Operation, person: Person, house: H
 @pytest.mark.parametrize("form", REFUSED)
 def test_what_is_no_form(operation: Operation, person: Person, house: House, form: str) -> None:
     given = {"data": REFUSED[form], "content_type": FORM}
-    refusal(person.send(operation.method, operation.path(house), **given), 400)
+    refused(person.send(operation.method, operation.path(house), **given), form)
 
 
 @over(WITH_QUERY)
@@ -249,8 +249,9 @@ def test_a_wrong_argument(operation: Operation, person: Person, house: House) ->
         for value in values:
             path = f"{operation.path(house)}?{name}={quote(value, errors='surrogatepass')}"
             refused(person.send(operation.method, path), path)
-        twice = f"{operation.path(house)}?{name}=1&{name}=1"
-        refused(person.send(operation.method, twice), twice)
+        if not isinstance(field, fields.List):
+            twice = f"{operation.path(house)}?{name}=1&{name}=1"
+            refused(person.send(operation.method, twice), twice)
 
 
 @over(HARMLESS)

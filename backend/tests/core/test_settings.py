@@ -255,6 +255,13 @@ def test_several_networks(environment: pytest.MonkeyPatch) -> None:
     assert told == ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]
 
 
+def test_no_group_undoes_a_rule_of_another() -> None:
+    """A validator replaces one of the same name in a base, silently."""
+    rules = [name for group in Settings.__bases__ for name in vars(group) if name.startswith("_")]
+    own = [name for name in rules if not name.startswith("__") and name != "_abc_impl"]
+    assert len(set(own)) == len(own), sorted(own)
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(Exception, match="frozen"):
         load_settings().secret_key = "another"  # type: ignore[misc, assignment]

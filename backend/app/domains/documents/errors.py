@@ -18,6 +18,8 @@ class DocumentNotFound(NotFound):
 
 
 class VersionNotFound(NotFound):
+    """The document has no such version, or it is kept no longer."""
+
     code = "version_not_found"
 
 
@@ -37,10 +39,17 @@ class BadName(Unprocessable):
 
 
 class BadTags(Unprocessable):
+    """There are too many tags, or one is empty, too long, or holds what no tag may hold."""
+
     code = "bad_tags"
 
 
 class ZipTooLarge(Unprocessable):
+    """The archive would hold more than an archive may.
+
+    Choose fewer documents.
+    """
+
     code = "zip_too_large"
 
 
@@ -60,14 +69,23 @@ class BytesMissing(AppError):
 
 
 class UploadBusy(Unavailable):
+    """Another request is completing this upload."""
+
     code = "upload_busy"
 
 
 class UploadNotFound(NotFound):
+    """The tenant has no such upload, or it was completed or given up."""
+
     code = "upload_not_found"
 
 
 class UploadExpired(Gone):
+    """The upload was not completed in time, and what had arrived is gone.
+
+    Begin the upload anew.
+    """
+
     code = "upload_expired"
 
 

@@ -2,11 +2,10 @@
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from app.core.fields import QueryInteger
 from app.core.pages import PageQuery
 
 _MOST_AT_ONCE = 100
-
-from app.core.fields import QueryInteger
 
 
 class Document(Schema):
@@ -118,6 +117,7 @@ class BulkAction(Schema):
     action = fields.String(
         required=True,
         validate=validate.OneOf(["delete", "restore", "tag", "untag", "purge"]),
+        metadata={"example": "tag"},
     )
     ids = fields.List(
         fields.UUID(),
@@ -185,7 +185,11 @@ class NewUpload(Schema):
     name = fields.String(required=True)
     content_type = fields.String(load_default="application/octet-stream")
     size = fields.Integer(required=True, strict=True, validate=validate.Range(min=0, max=2**53))
-    digest = fields.String(load_default=None, validate=validate.Regexp(r"\Asha256:[0-9a-f]{64}\Z"))
+    digest = fields.String(
+        load_default=None,
+        validate=validate.Regexp(r"\Asha256:[0-9a-f]{64}\Z"),
+        metadata={"example": "sha256:" + "0123456789abcdef" * 4},
+    )
     parts = fields.Integer(
         load_default=None, strict=True, validate=validate.Range(min=1, max=10_000)
     )

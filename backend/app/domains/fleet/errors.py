@@ -10,6 +10,8 @@ class RunInProgress(Conflict):
 
 
 class NothingToResume(NotFound):
+    """No run of migrations was broken off."""
+
     code = "nothing_to_resume"
 
 

@@ -106,10 +106,14 @@ class RegistrationInvalid(NotFound):
 
 
 class AlreadyMember(Conflict):
+    """The person is a member of the tenant already."""
+
     code = "already_member"
 
 
 class InvitationNotFound(NotFound):
+    """The tenant has no such invitation."""
+
     code = "invitation_not_found"
 
 

@@ -15,10 +15,14 @@ _KEY: Final = re.compile(r"^[a-z0-9_]+(?:/[a-z0-9_-]+)+\Z")
 
 
 class StorageUnavailable(Unavailable):
+    """The file store does not answer, or cannot be read or written."""
+
     code = "storage_unavailable"
 
 
 class StorageFull(InsufficientStorage):
+    """The file store has no room for the file."""
+
     code = "storage_full"
 
 
@@ -41,7 +45,10 @@ class PartsMissing(BadRequest):
 
 
 class LinkInvalid(Forbidden):
-    """The link was changed, has expired, or was never made for this address."""
+    """The link was changed, has expired, or was never made for this address.
+
+    Ask for a new link.
+    """
 
     code = "link_invalid"
 
