@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from app.core.fields import QueryInteger
+from app.core.fields import Id, QueryInteger
 from app.core.pages import PageQuery
 
 _MOST_AT_ONCE = 100
@@ -47,7 +47,7 @@ class DocumentQuery(PageQuery):
             error="Use a media type (text/plain), or a family of them (image/*).",
         ),
     )
-    owner_id = fields.UUID(load_default=None)
+    owner_id = Id(load_default=None)
     created_from = fields.AwareDateTime(load_default=None)
     created_to = fields.AwareDateTime(load_default=None)
     tags = fields.List(
@@ -120,7 +120,7 @@ class BulkAction(Schema):
         metadata={"example": "tag"},
     )
     ids = fields.List(
-        fields.UUID(),
+        Id(),
         required=True,
         validate=[validate.Length(min=1, max=_MOST_AT_ONCE), _different],
     )
@@ -148,7 +148,7 @@ class BulkResult(Schema):
 
 class ZipSelection(Schema):
     ids = fields.List(
-        fields.UUID(), required=True, validate=[validate.Length(min=1, max=10_000), _different]
+        Id(), required=True, validate=[validate.Length(min=1, max=10_000), _different]
     )
 
 
