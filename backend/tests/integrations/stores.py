@@ -20,6 +20,7 @@ KINDS = ("disk", "s3")
 HOST = "api.example.com"
 # A store needs none of these.
 _OTHERS: dict[str, Any] = {
+    "environment": "testing",
     "installation_id": "tenantry",
     "secret_key": "a secret key of more than 32 characters",
     "secrets_keys": (Fernet.generate_key().decode(),),
