@@ -80,12 +80,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a signed link opens. ``inline`` is a wish, granted to a few harmless types."""
+    """What a signed link opens. ``inline`` is a wish, granted to a few harmless types.
+
+    ``subject`` is told again to whoever serves the link; a store that serves it itself drops it.
+    """
 
     key: str
     name: str
     content_type: str
     inline: bool = False
+    subject: str = ""
 
 
 class Storage(Protocol):

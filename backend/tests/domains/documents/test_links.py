@@ -101,7 +101,8 @@ def test_an_expired_link(
     app: Flask, settings: Settings, cast: Cast, document: dict[str, Any]
 ) -> None:
     key = max(stored(settings, cast.acme), key=lambda path: path.stat().st_mtime_ns)
-    link = Link(key.relative_to(settings.storage_path).as_posix(), "a.txt", "text/plain")
+    path = key.relative_to(settings.storage_path).as_posix()
+    link = Link(path, "a.txt", "text/plain", subject=document["id"])
     good = signed(app, settings, link, expires_in=60)
     assert app.test_client().get(good, buffered=True).status_code == 200
     for seconds in (0, -1, -86_400):
@@ -140,6 +141,26 @@ def test_a_link_opens_its_own_document_alone(app: Flask, cast: Cast) -> None:
     answer = app.test_client().get(link_of(cast, mine), buffered=True)
     assert answer.data == b"secret of acme"
     refusal(cast.alice.get(f"{cast.acme.documents}/{theirs['id']}/download-url"), 404)
+
+
+def test_a_link_closes_with_its_document_although_another_has_the_same_bytes(
+    app: Flask, cast: Cast
+) -> None:
+    mine, other = (upload(cast.alice, cast.acme, b"the same bytes twice") for _ in range(2))
+    closed, open_ = link_of(cast, mine), link_of(cast, other)
+    assert cast.alice.delete(f"{cast.acme.documents}/{mine['id']}").status_code == 204
+    refusal(app.test_client().get(closed), 404)
+    assert app.test_client().get(open_, buffered=True).status_code == 200
+    assert cast.alice.post(f"{cast.acme.documents}/{mine['id']}/restore").status_code == 200
+    assert app.test_client().get(closed, buffered=True).status_code == 200
+
+
+def test_a_link_without_a_document_opens_nothing(
+    app: Flask, settings: Settings, cast: Cast, document: dict[str, Any]
+) -> None:
+    key = max(stored(settings, cast.acme), key=lambda path: path.stat().st_mtime_ns)
+    link = Link(key.relative_to(settings.storage_path).as_posix(), "a.txt", "text/plain")
+    refusal(app.test_client().get(signed(app, settings, link, expires_in=60)), 404)
 
 
 def test_a_link_to_a_deleted_document_whose_bytes_are_gone(

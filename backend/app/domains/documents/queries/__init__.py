@@ -176,16 +176,19 @@ def is_held(session: TenantSession, file_id: UUID) -> bool:
     return bool(session.scalar(select(_IS_HELD).where(File.id == file_id)))
 
 
-def version_behind(session: TenantSession, key: str, *, name: str) -> DocumentVersion | None:
-    """That holds the file of this key, of a document not in the trash; rather of this name."""
+def version_behind(
+    session: TenantSession, key: str, *, document_id: UUID
+) -> DocumentVersion | None:
+    """The document's newest that holds the file of this key; None for one in the trash."""
     return session.scalar(
         select(DocumentVersion)
         .join(Document, Document.id == DocumentVersion.document_id)
         .where(
+            Document.id == document_id,
             DocumentVersion.file_id == select(File.id).where(File.key == key).scalar_subquery(),
             Document.deleted_at.is_(None),
         )
-        .order_by((Document.name == name).desc(), Document.id, DocumentVersion.number)
+        .order_by(DocumentVersion.number.desc())
         .limit(1)
     )
 

@@ -77,7 +77,7 @@ def create_link(
 ) -> str:
     """An address that opens the document's bytes for anybody, for ``expires_in`` seconds."""
     document = get_document(session, document_id=document_id)
-    link = Link(document.file.key, document.name, document.content_type)
+    link = Link(document.file.key, document.name, document.content_type, subject=str(document.id))
     events.record(
         session,
         LinkCreated(document_id=document.id, name=document.name, expires_in=expires_in),
@@ -89,14 +89,16 @@ def follow_link(manager: TenantDatabaseManager, link: Link) -> None:
     """Lets a link of the disk store be followed, and records it.
 
     Raises:
-        ObjectMissing: its tenant is not active, or what held these bytes is in the trash or gone.
+        ObjectMissing: its tenant is not active; or its document is in the trash, or gone, or holds
+            these bytes no more.
     """
     try:
+        document_id = UUID(link.subject)
         location = tenants.active_location(files.database_of(link.key))
-    except NotFound:
+    except (ValueError, NotFound):  # made before links named their document; no such tenant
         raise _closed() from None
     with manager.tenant_db_session(location) as session:
-        version = queries.version_behind(session, link.key, name=link.name)
+        version = queries.version_behind(session, link.key, document_id=document_id)
         if version is None:
             raise _closed()
         document = get_document(session, document_id=version.document_id)
