@@ -32,12 +32,16 @@ class User(Identified, MainModel):
 
 
 class UserSession(Identified, MainModel):
-    """One browser or client that somebody signed in with."""
+    """One browser or client that somebody signed in with.
+
+    ``method`` is how, ``tenant_id`` by which tenant's identity provider; None for a password.
+    """
 
     __tablename__ = "sessions"
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     method: Mapped[str] = mapped_column(Text)
+    tenant_id: Mapped[UUID | None] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
     address: Mapped[str | None] = mapped_column(Text)
     user_agent: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -27,10 +27,14 @@ class Tokens(Schema):
 
 
 class Session(Schema):
-    """A browser or client that somebody is signed in with."""
+    """A browser or client that somebody is signed in with.
+
+    ``method`` is how, ``tenant_id`` by which tenant's identity provider; null for a password.
+    """
 
     id = fields.UUID(required=True)
     method = fields.String(required=True)
+    tenant_id = fields.UUID(required=True, allow_none=True)
     address = fields.String(allow_none=True)
     user_agent = fields.String(allow_none=True)
     active = fields.Boolean(required=True)

@@ -37,6 +37,7 @@ def test_they_are_listed_newest_first_with_the_one_that_asks(alice: Person) -> N
     assert listed["current"] == _current(phone)
     assert [each["id"] for each in listed["items"]] == [_current(phone), _current(alice)]
     assert listed["items"][0]["method"] == "password"
+    assert listed["items"][0]["tenant_id"] is None
     assert listed["items"][0]["user_agent"].startswith("Werkzeug/")
 
 
