@@ -6,10 +6,11 @@ from uuid import UUID
 import pytest
 from flask import Flask
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from app.core.db import platform_session
 from app.core.tasks import DEFINITIONS
-from app.domains.jobs.models import Job
+from app.domains.jobs.models import OPEN, Job, JobState
 from app.settings import Settings
 from embedded.valkey import ValkeyServer
 from tests.core.apps import another_app
@@ -50,6 +51,13 @@ def sender(app: Flask, own: Settings) -> Iterator[Flask]:
     with another_app(own) as sender:
         yield sender
         sender.extensions["celery"].pool.force_close_all()
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_is_due(sender: Flask) -> None:
+    """Other tests leave jobs behind; Redis holds so many messages, and no more."""
+    with sender.app_context(), platform_session() as session:
+        session.execute(update(Job).where(Job.state.in_(OPEN)).values(state=JobState.DROPPED))
 
 
 @pytest.fixture
