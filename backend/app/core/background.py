@@ -4,6 +4,29 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from threading import Thread
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def begun(work: Callable[[], Result], *, name: str) -> Future[Result]:
+    """The work's outcome to come, from a thread of its own in the caller's context.
+
+    A daemon: what never returns does not keep the process from ending.
+    """
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  # the one who waits for it gets it
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
+
+    # The context holds the application that the thread works for.
+    Thread(target=copy_context().run, args=(run,), daemon=True, name=name).start()
+    return outcome
 
 
 def finished_within(seconds: float, work: Callable[[], None]) -> bool:
@@ -11,18 +34,7 @@ def finished_within(seconds: float, work: Callable[[], None]) -> bool:
 
     A process that ends takes the work with it, so somebody else must be bound to finish it.
     """
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001  # the one who waits for it gets it
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    # The context holds the application that the thread works for.
-    Thread(target=copy_context().run, args=(run,), daemon=True, name="background").start()
+    done = begun(work, name="background")
     try:
         done.result(seconds)
     except TimeoutError:

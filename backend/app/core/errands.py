@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Lock, Thread
-from typing import Generic, TypeVar
+from threading import Lock
+from typing import Generic
 
 from flask import Flask
 
-Result = TypeVar("Result")
+from app.core import background
+from app.core.background import Result
 
 
 class Errand(Generic[Result]):
@@ -27,18 +28,9 @@ class Errand(Generic[Result]):
         """The call that is under way, else a new one."""
         with self._lock:
             if self._under_way is None or self._under_way.done():
-                self._under_way = Future()
-                # A daemon: what never returns does not keep the process from ending.
-                Thread(
-                    target=self._run, args=(self._under_way,), name=self._name, daemon=True
-                ).start()
+                self._under_way = background.begun(self._run, name=self._name)
             return self._under_way
 
-    def _run(self, future: Future[Result]) -> None:
-        try:
-            with self._app.app_context():
-                result = self._call()
-        except Exception as error:  # noqa: BLE001  # whoever waits for the result gets it
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+    def _run(self) -> Result:
+        with self._app.app_context():
+            return self._call()
