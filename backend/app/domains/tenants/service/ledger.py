@@ -17,6 +17,7 @@ __all__ = [
     "count_by_revision",
     "not_at",
     "oldest_code_for",
+    "seen_by_administrator",
     "with_database",
     "write_revisions",
     "write_tags",
@@ -49,6 +50,11 @@ def with_database(
     Suspended ones too, and deleted ones in their period of grace: both come back.
     """
     return queries.with_database(session, tenant_ids=tenant_ids)
+
+
+def seen_by_administrator(session: MainSession) -> Sequence[FleetEntry]:
+    """The same without logins, for the session of an administrator of the platform."""
+    return queries.fleet(session)
 
 
 def not_at(
