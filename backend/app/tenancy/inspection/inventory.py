@@ -8,11 +8,12 @@ from app.tenancy.server import Server
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Names of one installation's tenant databases, tenant roles, and those that may log in."""
+    """An installation's tenant databases and roles by name; which of these may log in, or write."""
 
     databases: frozenset[str]
     roles: frozenset[str]
     open_roles: frozenset[str]
+    writers: frozenset[str]
 
 
 def take_inventory(server: Server) -> Inventory:
@@ -28,17 +29,21 @@ def take_inventory(server: Server) -> Inventory:
             (installation.schema_owner,),
         ).fetchall()
         roles = connection.execute(
-            "SELECT rolname, rolcanlogin, shobj_description(oid, 'pg_authid') FROM pg_roles"
+            "SELECT rolname, rolcanlogin, shobj_description(oid, 'pg_authid'),"
+            " EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid"
+            " AND roleid = %s::regrole) FROM pg_roles r",
+            (installation.tenant_rw,),
         ).fetchall()
     ours = {
-        name: may_log_in
-        for name, may_log_in, comment in roles
+        name: (may_log_in, may_write)
+        for name, may_log_in, comment, may_write in roles
         if _is_tenants(name) and installation.owns(comment, "tenant")
     }
     return Inventory(
         databases=frozenset(name for (name,) in databases if _is_tenants(name)),
         roles=frozenset(ours),
-        open_roles=frozenset(name for name, may_log_in in ours.items() if may_log_in),
+        open_roles=frozenset(name for name, (may_log_in, _) in ours.items() if may_log_in),
+        writers=frozenset(name for name, (_, may_write) in ours.items() if may_write),
     )
 
 
