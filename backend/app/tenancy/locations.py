@@ -21,6 +21,7 @@ class TenantLocation:
     """A tenant's database, its role (of the same name) and the sealed login of that role.
 
     ``read_only`` is what the registry said when it was asked; what holds is the role's membership.
+    ``spare_id`` names the database out of the pool that it is going to be, until it is.
     """
 
     tenant_id: UUID
@@ -28,6 +29,7 @@ class TenantLocation:
     database: str
     sealed_credentials: str = field(repr=False)
     read_only: bool = False
+    spare_id: UUID | None = None
 
     @property
     def role(self) -> str:

@@ -198,6 +198,7 @@ def location_of(row: TenantDatabase, read_only_since: datetime | None) -> Tenant
         database=row.database,
         sealed_credentials=row.sealed_credentials,
         read_only=read_only_since is not None or row.held_until is not None,
+        spare_id=row.spare_id,
     )
 
 

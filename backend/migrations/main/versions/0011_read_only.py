@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 _RESOLVE_ACCESS = """
 CREATE FUNCTION resolve_access(_session uuid, _tenant uuid)
