@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from app.settings.rules import Group
+from app.settings.rules import Environment, Group
 
 # Scheme, whether there is a host, query.
 _MAILERS: Final = frozenset(
@@ -60,6 +60,19 @@ class People(Group):
     mail_requests_over_all: Annotated[int, Field(ge=1)] = 2000
     """All of them."""
 
+    rate_limits: bool | None = None
+    """Whether the three limits below hold; unless it says otherwise, they do not under testing."""
+    request_window_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """The span of the three limits below."""
+    requests_per_user: Annotated[int, Field(ge=1)] = 600
+    """Requests of one user."""
+    requests_per_tenant: Annotated[int, Field(ge=1)] = 6000
+    """Requests of all members of one tenant in it."""
+    requests_per_address: Annotated[int, Field(ge=1)] = 3000
+    """Requests from one client's address, with and without a token."""
+    rate_limit_timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """How long a request waits for Redis to count it, before it passes uncounted."""
+
     # RFC 9106's second recommendation is 64 MiB, 3 passes, 4 lanes.
     password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
     """argon2id's memory (RFC 9106); a change rehashes at the next sign-in."""
@@ -83,6 +96,11 @@ class People(Group):
     """Life of a registration that nobody confirmed."""
     invitation_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """Life of an invitation (7 days)."""
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _limits_hold(cls, limits: bool | None, info: ValidationInfo) -> bool:  # noqa: FBT001
+        return info.data.get("environment") != Environment.TESTING if limits is None else limits
 
     @field_validator("mail_url")
     @classmethod
