@@ -18,12 +18,16 @@ class TenantUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLocation:
-    """A tenant's database, its role (of the same name) and the sealed login of that role."""
+    """A tenant's database, its role (of the same name) and the sealed login of that role.
+
+    ``spare_id`` names the database out of the pool that it is going to be, until it is.
+    """
 
     tenant_id: UUID
     server: str
     database: str
     sealed_credentials: str = field(repr=False)
+    spare_id: UUID | None = None
 
     @property
     def role(self) -> str:

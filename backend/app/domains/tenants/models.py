@@ -152,6 +152,24 @@ class TenantDatabase(Stamped, MainModel):
     active: Mapped[bool] = active_while("schema_revision IS NOT NULL")
     # Words of the operator's, to choose tenants by: the canaries of a migration.
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    # The database out of the pool that this one is going to be, until the tenant is active.
+    spare_id: Mapped[UUID | None]
+
+
+class SpareDatabase(Identified, MainModel):
+    """A database of the warm pool; ready for a tenant while it has a revision.
+
+    Written before the database is made, removed when a tenant claims it or after its drop.
+    ``digest`` is that of the migrations that its template was made by.
+    """
+
+    __tablename__ = "spare_databases"
+
+    server: Mapped[str] = mapped_column(Text)
+    sealed_credentials: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str | None] = mapped_column(Text)
+    digest: Mapped[str | None] = mapped_column(Text)
+    active: Mapped[bool] = active_while("revision IS NOT NULL")
 
 
 class TenantDomain(Identified, MainModel):

@@ -188,6 +188,7 @@ def location_of(row: TenantDatabase) -> TenantLocation:
         server=row.server,
         database=row.database,
         sealed_credentials=row.sealed_credentials,
+        spare_id=row.spare_id,
     )
 
 

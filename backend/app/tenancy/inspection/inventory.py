@@ -1,6 +1,7 @@
 """What lies on a tenants' server: this installation's databases and roles."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from app.tenancy.names import tenant_id_of
 from app.tenancy.server import Server
@@ -8,11 +9,16 @@ from app.tenancy.server import Server
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Names of one installation's tenant databases, tenant roles, and those that may log in."""
+    """Names of one installation's tenant databases, tenant roles, and those that may log in.
+
+    ``spares`` are those of the pool by id, whole or not; ``whole_spares`` have database and role.
+    """
 
     databases: frozenset[str]
     roles: frozenset[str]
     open_roles: frozenset[str]
+    spares: frozenset[UUID]
+    whole_spares: frozenset[UUID]
 
 
 def take_inventory(server: Server) -> Inventory:
@@ -35,10 +41,16 @@ def take_inventory(server: Server) -> Inventory:
         for name, may_log_in, comment in roles
         if _is_tenants(name) and installation.owns(comment, "tenant")
     }
+    with_database, with_role = (
+        {id_ for name, *_ in rows if (id_ := installation.spare_id_of(name)) is not None}
+        for rows in (databases, roles)
+    )
     return Inventory(
         databases=frozenset(name for (name,) in databases if _is_tenants(name)),
         roles=frozenset(ours),
         open_roles=frozenset(name for name, may_log_in in ours.items() if may_log_in),
+        spares=frozenset(with_database | with_role),
+        whole_spares=frozenset(with_database & with_role),
     )
 
 

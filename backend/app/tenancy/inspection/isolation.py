@@ -42,6 +42,7 @@ def audit_server(
         yield from _powers(connection, server.installation, tenants)
         yield from _memberships(connection, server.installation, tenants)
         yield from _holdings(connection, server.installation, tenants)
+        yield from _spares(connection, server.installation)
 
 
 def _public_rights(
@@ -166,6 +167,24 @@ def _holdings(
         elif role in tenant_roles and whole_database != role:
             what = whole_database or f"an object of {catalog} ({oid}) {where}"
             yield Breach("granted directly", role, f"{role} was granted a right on {what}")
+
+
+def _spares(connection: Connection, installation: Installation) -> Iterator[Breach]:
+    """What waits for a tenant is shut: its database, its role, and every group to its role."""
+    names = connection.execute(
+        """
+        SELECT datname, 'accepts connections' FROM pg_database
+        WHERE pg_get_userbyid(datdba) = %(owner)s AND datallowconn
+        UNION ALL SELECT rolname, 'may log in' FROM pg_roles WHERE rolcanlogin
+        UNION ALL SELECT rolname, 'is in a group' FROM pg_roles
+        WHERE oid IN (SELECT member FROM pg_auth_members)
+        ORDER BY 1, 2
+        """,
+        {"owner": installation.schema_owner},
+    ).fetchall()
+    for name, words in names:
+        if installation.spare_id_of(name) is not None:
+            yield Breach("spares", name, f"{name} waits for a tenant and {words}")
 
 
 # In a tenant's database: what its role may do there beyond reading and writing rows.

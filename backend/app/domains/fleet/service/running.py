@@ -22,7 +22,7 @@ from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus
 from app.domains.fleet.service import planning, waves
 from app.domains.fleet.service.parallel import in_batches
 from app.domains.fleet.service.planning import Order, Plan
-from app.domains.tenants.service import ledger
+from app.domains.tenants.service import ledger, pool
 from app.domains.tenants.service.ledger import FleetEntry
 from app.tenancy import templates
 from app.tenancy.manager import TenantDatabaseManager
@@ -84,7 +84,7 @@ def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
         planned = planning.plan(manager, order)
         if order.downgrade_to is None:
             _announce()
-            templates.ensure(manager.server)
+            _renew_template(manager)
         if not planned.waves:
             return Ended(None, RunStatus.SUCCEEDED, {}, planned.at_target)
         run_id = _record(planned)
@@ -108,7 +108,7 @@ def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
             run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
             run_id = run.id
         if not run.plan["downgrade"]:
-            templates.ensure(manager.server)
+            _renew_template(manager)
         return _carry_out(manager, run_id, tell, at_target=0)
 
 
@@ -144,6 +144,14 @@ def _record(planned: Plan) -> UUID:
         for number, wave in enumerate(planned.waves):
             _add_results(session, run.id, number, wave.entries)
     return run.id
+
+
+def _renew_template(manager: TenantDatabaseManager) -> None:
+    """Who is born from now on is at the newest revision, also out of the pool."""
+    templates.ensure(manager.server)
+    if manager.keeps_spares:
+        with platform_session() as session:
+            pool.ask_for_refill(session)
 
 
 def _announce() -> None:

@@ -14,7 +14,7 @@ from app.core.db import platform_session
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.queries import LedgerEntry
-from app.domains.tenants.service import deletion
+from app.domains.tenants.service import deletion, pool
 from app.integrations.storage import Storage
 from app.tenancy.inspection import Inventory, take_inventory
 from app.tenancy.locations import TenantLocation
@@ -30,6 +30,7 @@ class Fault(StrEnum):
     NOT_SHUT_OUT = "open"  # suspended or deleted, and its role may log in: shut out
     NOT_LET_IN = "shut"  # active, and its role may not log in: let in
     ORPHAN = "orphan"  # on the server, in no ledger: dropped
+    SPARE = "spare"  # of the pool, half made or in no ledger: dropped
     MISSING = "missing"  # in the ledger as active, not on the server: reported, never touched
 
 
@@ -55,7 +56,12 @@ def find_faults(manager: TenantDatabaseManager) -> list[Finding]:
     inventory = take_inventory(manager.server)
     with platform_session() as session:
         ledger = {entry.database: entry for entry in queries.ledger(session)}
-    return sorted(_compare(inventory, ledger), key=lambda finding: finding.database)
+        spares = pool.stray(session, inventory)
+    found = [
+        *_compare(inventory, ledger),
+        *(Finding(Fault.SPARE, manager.installation.spare(each), each) for each in spares),
+    ]
+    return sorted(found, key=lambda finding: finding.database)
 
 
 def mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> Finding:
@@ -107,6 +113,8 @@ def _mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) ->
                 )
             )
             return "dropped"
+        case Fault.SPARE:
+            return pool.drop_stray(manager, finding.tenant_id)
         case fault:
             deletion.finish(manager, storage, tenant_id=finding.tenant_id)
             return _MENDED[fault]
