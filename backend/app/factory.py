@@ -145,6 +145,7 @@ def create_app(settings: Settings) -> Flask:
 def configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         INSTALLATION_ID=settings.installation_id,
+        RESERVED_SLUGS=frozenset(settings.reserved_slugs),
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
         MAX_VERSIONS=settings.max_versions,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from app.settings.rules import Environment, Group
+from app.settings.rules import Environment, Group, in_production
 
 # Scheme, whether there is a host, query.
 _MAILERS: Final = frozenset(
@@ -81,7 +81,8 @@ class People(Group):
 
     mail_url: SecretStr = SecretStr("console:")
     """`smtp://user:password@host:587` with STARTTLS required (`?starttls=off` for a relay on the
-    same host), `smtps://user:password@host:465`, or `console:` for development."""
+    same host), `smtps://user:password@host:465`, or `console:`, which
+    logs mails with their links and is refused in production."""
     mail_from: Annotated[str, Field(pattern=_MAILBOX)] | None = None
     """Sender of mails, required with SMTP: `Acme Support <support@acme.example>`."""
     mail_folder: Path | None = None
@@ -104,7 +105,7 @@ class People(Group):
 
     @field_validator("mail_url")
     @classmethod
-    def _names_a_mailer(cls, url: SecretStr) -> SecretStr:
+    def _names_a_mailer(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
         try:
             parts = urlsplit(url.get_secret_value())
             known = parts.port is None or parts.port > 0
@@ -114,6 +115,8 @@ class People(Group):
             raise ValueError(
                 "it is console:, smtp://host?starttls=required (or off) or smtps://host"
             )
+        if parts.scheme == "console" and in_production(info):
+            raise ValueError("it is a mail server's in production: links of mails open accounts")
         return url
 
     @model_validator(mode="after")
