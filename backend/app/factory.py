@@ -19,6 +19,7 @@ from app.core import (
     pages,
     problems,
     proxies,
+    rates,
     redis,
     tasks,
     tenant_names,
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> Flask:
     events.init_app(app, [audit.append, auth_log.log])
     redis.init_app(app, settings)
     throttle.init_app(app, settings)
+    rates.init_app(app, settings)
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))
@@ -143,6 +145,7 @@ def create_app(settings: Settings) -> Flask:
 def configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         INSTALLATION_ID=settings.installation_id,
+        RESERVED_SLUGS=frozenset(settings.reserved_slugs),
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
         MAX_VERSIONS=settings.max_versions,
