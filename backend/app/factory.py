@@ -19,6 +19,7 @@ from app.core import (
     pages,
     problems,
     proxies,
+    rates,
     redis,
     tasks,
     tenant_names,
@@ -112,6 +113,7 @@ def create_app(settings: Settings) -> Flask:
     events.init_app(app, [audit.append, auth_log.log])
     redis.init_app(app, settings)
     throttle.init_app(app, settings)
+    rates.init_app(app, settings)
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))
@@ -146,6 +148,7 @@ def create_app(settings: Settings) -> Flask:
 def configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         INSTALLATION_ID=settings.installation_id,
+        RESERVED_SLUGS=frozenset(settings.reserved_slugs),
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
         MAX_VERSIONS=settings.max_versions,
@@ -200,7 +203,7 @@ class TaskEdge:
         self._registry = registry
 
     def __call__(self, tenant_id: UUID) -> AbstractContextManager[TenantSession]:
-        return self._manager.tenant_db_session(self._registry.locate_ready(tenant_id))
+        return self._manager.tenant_db_session(self._registry.locate_writable(tenant_id))
 
 
 def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, ...]:

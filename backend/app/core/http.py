@@ -16,11 +16,11 @@ from flask import Response, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import auth_log, conditions, events, payloads
+from app.core import auth_log, conditions, events, payloads, rates
 from app.core.caller import Caller
 from app.core.db import record_despite
 from app.core.dumping import Dump, dumper
-from app.core.errors import Forbidden, NotFound, Unprocessable
+from app.core.errors import AppError, Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
 from app.core.logs import log_context
 from app.core.tenant_names import TenantName, current_tenant_names
@@ -72,6 +72,7 @@ class Endpoint:
     may_answer_later: bool
     errors: tuple[int, ...]
     throttle: Throttle | None
+    limited: bool
     takes_file: bool
     gives_file: bool
     versioned: bool
@@ -98,6 +99,7 @@ def endpoint(
     may_answer_later: bool = False,
     errors: tuple[int, ...] = (),
     throttle: Throttle | None = None,
+    limited: bool = True,
     takes_file: bool = False,
     gives_file: bool = False,
     versioned: bool = False,
@@ -110,9 +112,10 @@ def endpoint(
     transactions: the function gets ``open_session`` and hands it to its verb. ``any_state`` is for
     routes that answer for a tenant that is suspended or has no database yet. A body that is not
     required may be left out, and is then loaded as an empty one. ``throttle`` limits how often: too
-    often is 429, and 503 where it cannot be counted. A ``versioned`` result has a ``revision``,
-    which becomes its ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of
-    bytes) only document what the view does itself.
+    often is 429, and 503 where it cannot be counted. ``limited=False`` leaves the route out of
+    the limits that all requests share. A ``versioned`` result has a ``revision``, which becomes its
+    ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of bytes) only
+    document what the view does itself.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
@@ -127,8 +130,9 @@ def endpoint(
             returns=returns,
             status=status,
             may_answer_later=may_answer_later,
-            errors=errors if throttle is None else (*errors, 429, 503),
+            errors=_with_limits(errors, throttle, limited=limited),
             throttle=throttle,
+            limited=limited,
             takes_file=takes_file,
             gives_file=gives_file,
             versioned=versioned,
@@ -139,6 +143,14 @@ def endpoint(
     return decorate
 
 
+def _with_limits(
+    errors: tuple[int, ...], throttle: Throttle | None, *, limited: bool
+) -> tuple[int, ...]:
+    if throttle is not None:
+        return (*errors, 429, 503)
+    return (*errors, 429) if limited else errors
+
+
 def _wrapped(
     view: Callable[..., Any], stated: Endpoint, wanted: frozenset[str]
 ) -> Callable[..., Response]:
@@ -146,7 +158,6 @@ def _wrapped(
     def wrapper(**path: Any) -> Response:
         with log_context(request_id=g.request_id):
             caller = _admit(stated, path)
-            g.caller = caller
             with log_context(**_who(caller)), originating(_origin(caller)):
                 given = {"caller": caller, **path, **_payloads(stated)}
                 given["attempt"] = _count(stated, caller, given.get("body"))
@@ -168,11 +179,17 @@ def current_edge() -> Edge:
 def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
     """The caller, who may do this; the path's tenant is the one that it stands for."""
     if stated.allow == PUBLIC:
+        _limit(stated, None)
         return None
-    tenant = current_tenant_names().of(request, path.get("tenant_id"))
-    caller = current_edge().identify(
-        request.headers.get("Authorization"), tenant, any_state=stated.any_state
-    )
+    try:
+        tenant = current_tenant_names().of(request, path.get("tenant_id"))
+        caller = g.caller = current_edge().identify(
+            request.headers.get("Authorization"), tenant, any_state=stated.any_state
+        )
+    except AppError:
+        _limit(stated, None)
+        raise
+    _limit(stated, caller)
     if stated.allow != SIGNED_IN and not caller.allows(stated.allow):
         if tenant is not None and caller.role is None:  # no member: nothing in it exists
             raise NotFound("There is no such tenant.")
@@ -180,6 +197,12 @@ def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
     if tenant is not None:
         path["tenant_id"] = caller.tenant_id
     return caller
+
+
+def _limit(stated: Endpoint, caller: Caller | None) -> None:
+    """Who is not known counts for the address alone."""
+    if stated.limited:
+        rates.count_request(caller)
 
 
 def _who(caller: Caller | None) -> dict[str, object]:
