@@ -200,7 +200,7 @@ class TaskEdge:
         self._registry = registry
 
     def __call__(self, tenant_id: UUID) -> AbstractContextManager[TenantSession]:
-        return self._manager.tenant_db_session(self._registry.locate_ready(tenant_id))
+        return self._manager.tenant_db_session(self._registry.locate_writable(tenant_id))
 
 
 def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, ...]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 from flask import Flask, current_app
+from sqlalchemy.exc import ProgrammingError
 
 from app.core import ids
 from app.core.db import transaction
@@ -20,7 +21,7 @@ from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
 from app.tenancy.credentials import Credentials
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach
-from app.tenancy.locations import Registry, TenantLocation, located
+from app.tenancy.locations import Registry, TenantLocation, TenantUnavailable, located
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
@@ -37,6 +38,7 @@ class Door(StrEnum):
     """How a tenant's database stands to its role."""
 
     OPEN = "open"
+    READ_ONLY = "read-only"
     SHUT = "shut"
     GONE = "gone"
 
@@ -82,9 +84,14 @@ class TenantDatabaseManager:
         Raises:
             NotFound: no tenant has this database.
             TenantBusy: no connection came free in time.
+            AppError: it wrote, and the tenant is read-only; the registry says why.
         """
         location = self._locate(tenant)
-        with located(location), transaction(TenantSession(self.engine, location)) as session:
+        with (
+            self._writes_explained(location),
+            located(location),
+            transaction(TenantSession(self.engine, location)) as session,
+        ):
             yield session
 
     @contextmanager
@@ -216,6 +223,9 @@ class TenantDatabaseManager:
             match wanted():
                 case Door.OPEN:
                     provisioning.let_in(connection, self.installation, location)
+                case Door.READ_ONLY:
+                    provisioning.make_read_only(connection, self.installation, location)
+                    self.pool.close_tenant(location.database)
                 case Door.SHUT if provisioning.role_exists(connection, location):
                     provisioning.shut_out(connection, self.installation, location)
                     self.pool.close_tenant(location.database)
@@ -229,7 +239,20 @@ class TenantDatabaseManager:
             provisioning.shut_out(connection, self.installation, location)
         self.pool.close_tenant(location.database)
 
+    def make_tenant_database_read_only(self, tenant: str | TenantLocation) -> None:
+        """Takes the right to write away, and ends the sessions that might, in every process."""
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            provisioning.make_read_only(connection, self.installation, location)
+        self.pool.close_tenant(location.database)
+
+    def can_be_read_only(self, tenant: str | TenantLocation) -> bool:
+        """Whether its schema is new enough to let a reader read."""
+        with self.server.connect_as_owner(self._locate(tenant).database) as connection:
+            return provisioning.can_be_read_only(connection, self.installation)
+
     def resume_tenant_database(self, tenant: str | TenantLocation) -> None:
+        """Lets the role in to read and to write, whatever it was before."""
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
             provisioning.let_in(connection, self.installation, location)
@@ -293,6 +316,21 @@ class TenantDatabaseManager:
     def forget_connections(self) -> None:
         """For a forked child: the parent's connections are not closed, only not used."""
         self.engine.dispose(close=False)
+
+    @contextmanager
+    def _writes_explained(self, location: TenantLocation) -> Iterator[None]:
+        """Says why where the role lacks a right because its tenant is read-only."""
+        try:
+            yield
+        except ProgrammingError as error:
+            if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise
+            reason = self._registry.why_read_only(location.tenant_id)
+            if reason is None:
+                raise
+            if not location.read_only:  # it was not yet when the work began; a read may succeed now
+                raise TenantUnavailable("This tenant has just become read-only.") from error
+            raise reason from error
 
     def _locate(self, tenant: str | TenantLocation) -> TenantLocation:
         return tenant if isinstance(tenant, TenantLocation) else self._registry.locate(tenant)

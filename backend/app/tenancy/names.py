@@ -55,6 +55,11 @@ class Installation:
         return f"{self.id}_tenant_rw"
 
     @property
+    def tenant_ro(self) -> str:
+        """What it may do instead while the tenant is read-only; cannot log in."""
+        return f"{self.id}_tenant_ro"
+
+    @property
     def base_template(self) -> str:
         """An empty database with what only a superuser can take away from PUBLIC taken away."""
         return f"{self.id}_base"

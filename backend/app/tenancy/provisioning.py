@@ -160,9 +160,9 @@ def drop_database(connection: Connection, name: str, *, force: bool) -> None:
 def grant_membership(
     connection: Connection, installation: Installation, location: TenantLocation
 ) -> None:
-    connection.execute(
-        statement("GRANT {group} TO {role}", group=installation.tenant_rw, role=location.role)
-    )
+    """To read and to write."""
+    for text in ("REVOKE {ro} FROM {role}", "GRANT {rw} TO {role}"):
+        connection.execute(statement(text, **_groups(installation, location)))
 
 
 def shut_out(connection: Connection, installation: Installation, location: TenantLocation) -> None:
@@ -173,11 +173,46 @@ def shut_out(connection: Connection, installation: Installation, location: Tenan
     Raises:
         TenantUnavailable: there is no such role, or one of its sessions outlived the deadline.
     """
-    names = {"group": installation.tenant_rw, "role": location.role}
+    names = _groups(installation, location)
     with _role_expected(), connection.transaction():
-        connection.execute(statement("REVOKE {group} FROM {role}", **names))
+        connection.execute(statement("REVOKE {rw}, {ro} FROM {role}", **names))
         connection.execute(statement("ALTER ROLE {role} NOLOGIN", role=location.role))
+        connection.execute(comment_on("ROLE", location.role, installation.comment("tenant")))
     end_sessions(connection, location)
+
+
+def make_read_only(
+    connection: Connection, installation: Installation, location: TenantLocation
+) -> None:
+    """Leaves the role its login and the right to read, then ends the sessions that could write.
+
+    The mark is written at the end: done again, it ends no session that began after it.
+
+    Raises:
+        TenantUnavailable: there is no such role, or one of its sessions outlived the deadline.
+    """
+    mark = installation.comment("tenant", access="read-only")
+    if _comment_of_role(connection, location) == mark:
+        return
+    with _role_expected(), connection.transaction():
+        for text in (
+            "REVOKE {rw} FROM {role}",
+            "GRANT {ro} TO {role}",
+            "ALTER ROLE {role} LOGIN",
+        ):
+            connection.execute(statement(text, **_groups(installation, location)))
+    end_sessions(connection, location)
+    with _role_expected():
+        connection.execute(comment_on("ROLE", location.role, mark))
+
+
+def can_be_read_only(connection: Connection, installation: Installation) -> bool:
+    """Whether the database connected to lets the group of readers read: its schema may be older."""
+    row = connection.execute(
+        "SELECT has_schema_privilege(rolname, 'public', 'USAGE') FROM pg_roles WHERE rolname = %s",
+        (installation.tenant_ro,),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def end_sessions(connection: Connection, location: TenantLocation) -> None:
@@ -197,7 +232,7 @@ def end_sessions(connection: Connection, location: TenantLocation) -> None:
 
 
 def let_in(connection: Connection, installation: Installation, location: TenantLocation) -> None:
-    """Undoes `shut_out`.
+    """Undoes `shut_out` and `make_read_only`.
 
     Raises:
         TenantUnavailable: there is no such role.
@@ -205,6 +240,7 @@ def let_in(connection: Connection, installation: Installation, location: TenantL
     with _role_expected(), connection.transaction():
         grant_membership(connection, installation, location)
         connection.execute(statement("ALTER ROLE {role} LOGIN", role=location.role))
+        connection.execute(comment_on("ROLE", location.role, installation.comment("tenant")))
 
 
 def reset_password(
@@ -221,6 +257,18 @@ def reset_password(
                 role=sql.Identifier(location.role), verifier=sql.Literal(credentials.verifier)
             )
         )
+
+
+def _groups(installation: Installation, location: TenantLocation) -> dict[str, str]:
+    return {"rw": installation.tenant_rw, "ro": installation.tenant_ro, "role": location.role}
+
+
+def _comment_of_role(connection: Connection, location: TenantLocation) -> str | None:
+    row = connection.execute(
+        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",
+        (location.role,),
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 @contextmanager

@@ -74,6 +74,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "tenants.rename_tenant":      (401, 404, 403, 403, 403, 200, 200),
     "tenants.suspend_tenant":     (401, 404, 403, 403, 403, 403, 200),
     "tenants.resume_tenant":      (401, 404, 403, 403, 403, 403, 409),
+    "tenants.make_read_only":     (401, 404, 403, 403, 403, 403, 200),
+    "tenants.make_writable":      (401, 404, 403, 403, 403, 403, 200),
     "tenants.delete_tenant":      (401, 404, 403, 403, 403, 422, 422),
     "tenants.restore_tenant":     (401, 404, 403, 403, 403, 409, 409),
     "admin.list_all_tenants":     (401, 403, 403, 403, 403, 403, 200),
@@ -178,6 +180,8 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "tenants.rename_tenant": _json("PATCH", tenant, {"name": "Acme"}),
         "tenants.suspend_tenant": _json("POST", tenant + "/suspend"),
         "tenants.resume_tenant": _json("POST", tenant + "/resume"),
+        "tenants.make_read_only": _json("POST", tenant + "/read-only"),
+        "tenants.make_writable": _json("DELETE", tenant + "/read-only"),
         "tenants.delete_tenant": _json("DELETE", tenant + "?confirm=another"),
         "tenants.restore_tenant": _json("POST", tenant + "/restore"),
         "admin.list_all_tenants": _json("GET", "/api/admin/tenants"),
@@ -302,6 +306,7 @@ def test_who_gets_what(route: str, app: Flask, cast: Cast) -> None:
         headers = {} if person is None else person.again().headers
         got.append(request(app.test_client(), headers).status_code)
         cast.petra.post(f"/api/tenants/{cast.acme.id}/resume")  # it may have been suspended
+        cast.petra.delete(f"/api/tenants/{cast.acme.id}/read-only")
         _bring_back(app, cast)
         if person is not None:
             person.sign_in()  # the request may have ended the person's other sessions

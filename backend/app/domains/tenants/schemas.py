@@ -42,8 +42,8 @@ class NewTenant(Schema):
 class Tenant(Schema):
     """``role`` is that of the person who asks, null for no member; ``failure`` why it failed.
 
-    Owners and the platform see the ``suspension_reason``; until ``purge_at`` a deleted tenant can
-    be restored.
+    Owners and the platform see why it is suspended or ``read_only``; until ``purge_at`` a deleted
+    tenant can be restored.
     """
 
     id = fields.UUID(required=True)
@@ -54,6 +54,8 @@ class Tenant(Schema):
     role = fields.String(required=True, allow_none=True)
     failure = fields.String(allow_none=True)
     suspension_reason = fields.String(allow_none=True)
+    read_only = fields.Boolean(required=True)
+    read_only_reason = fields.String(allow_none=True)
     purge_at = fields.AwareDateTime(allow_none=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -69,6 +71,10 @@ class SuspendTenant(Schema):
     """The reason is shown to the tenant's owners."""
 
     reason = fields.String(load_default=None, validate=validate.Length(min=1, max=1000))
+
+
+class MakeReadOnly(SuspendTenant):
+    """The reason is shown to the tenant's owners."""
 
 
 class TenantQuery(PageQuery):

@@ -94,7 +94,7 @@ def _powers(
         " rolreplication FROM pg_roles WHERE rolname = ANY(%s)",
         (_runtime_roles(installation, tenants),),
     ).fetchall()
-    groups = {installation.tenant_rw, installation.schema_owner}
+    groups = {installation.tenant_rw, installation.tenant_ro, installation.schema_owner}
     for name, may_log_in, *powers in rows:
         for (attribute, words), held in zip(_POWERS.items(), powers, strict=True):
             if held:
@@ -109,6 +109,7 @@ def _runtime_roles(installation: Installation, tenants: Collection[TenantLocatio
         installation.app,
         installation.platform,
         installation.tenant_rw,
+        installation.tenant_ro,
         installation.schema_owner,
         *(tenant.role for tenant in tenants),
     ]
@@ -117,7 +118,7 @@ def _runtime_roles(installation: Installation, tenants: Collection[TenantLocatio
 def _memberships(
     connection: Connection, installation: Installation, tenants: Collection[TenantLocation]
 ) -> Iterator[Breach]:
-    """A tenant's role is in the group of tenants' roles and in no other; nobody is in it."""
+    """A tenant's role is in a group of tenants' roles and in no other; nobody is in it."""
     roles = _runtime_roles(installation, tenants)
     rows = connection.execute(
         """
@@ -132,7 +133,8 @@ def _memberships(
     for member, group, with_admin, comment in rows:
         # By the mark: a tenant may have been made since the ledger was read.
         is_tenants = installation.owns(comment, "tenant")
-        belongs = group == installation.tenant_rw and is_tenants and not with_admin
+        of_tenants = group in {installation.tenant_rw, installation.tenant_ro}
+        belongs = of_tenants and is_tenants and not with_admin
         # The provisioner makes these roles and acts as the owner.
         if not belongs and member != installation.provisioner:
             yield Breach("memberships", member, f"{member} is a member of {group}")

@@ -28,7 +28,8 @@ class Fault(StrEnum):
     UNFINISHED = "unfinished"  # requested, creating or failed: provisioned again
     UNPURGED = "unpurged"  # purging, or deleted and its grace is over: purged to the end
     NOT_SHUT_OUT = "open"  # suspended or deleted, and its role may log in: shut out
-    NOT_LET_IN = "shut"  # active, and its role may not log in: let in
+    NOT_LET_IN = "shut"  # active, and its role may not log in, or not write: let in
+    WRITABLE = "writable"  # read-only, and its role may write: the right is taken away
     ORPHAN = "orphan"  # on the server, in no ledger: dropped
     SPARE = "spare"  # of the pool, half made or in no ledger: dropped
     MISSING = "missing"  # in the ledger as active, not on the server: reported, never touched
@@ -49,6 +50,7 @@ _MENDED = {
     Fault.UNPURGED: "purged",
     Fault.NOT_SHUT_OUT: "shut out",
     Fault.NOT_LET_IN: "let in",
+    Fault.WRITABLE: "made read-only",
 }
 
 
@@ -85,6 +87,7 @@ def _compare(inventory: Inventory, ledger: dict[str, LedgerEntry]) -> Iterator[F
 def _fault(inventory: Inventory, entry: LedgerEntry) -> Fault | None:
     is_there = {entry.database} <= inventory.databases & inventory.roles
     is_open = entry.database in inventory.open_roles
+    may_write = entry.database in inventory.writers
     match entry.state:
         case TenantState.REQUESTED | TenantState.CREATING | TenantState.FAILED:
             return Fault.UNFINISHED
@@ -94,9 +97,15 @@ def _fault(inventory: Inventory, entry: LedgerEntry) -> Fault | None:
             return Fault.NOT_SHUT_OUT
         case TenantState.ACTIVE | TenantState.SUSPENDED if not is_there:
             return Fault.MISSING
-        case TenantState.ACTIVE if not is_open:
-            return Fault.NOT_LET_IN
+        case TenantState.ACTIVE:
+            return _fault_of_door(entry, is_open=is_open, may_write=may_write)
     return None
+
+
+def _fault_of_door(entry: LedgerEntry, *, is_open: bool, may_write: bool) -> Fault | None:
+    if entry.read_only and may_write:
+        return Fault.WRITABLE
+    return None if is_open and (entry.read_only or may_write) else Fault.NOT_LET_IN
 
 
 def _mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> str:
