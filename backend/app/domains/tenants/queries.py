@@ -27,7 +27,6 @@ _LOCK_COUNT: Final = text("SELECT pg_advisory_xact_lock(:key)")
 # A SECURITY DEFINER function: it counts what row level security hides.
 _COUNT_TENANTS: Final = text("SELECT count_tenants()")
 
-_LIST_FLEET: Final = text("SELECT * FROM list_fleet()")
 # A narrow SECURITY DEFINER function: whoever holds an invitation's token learns its tenant.
 _INVITED_TO = text("SELECT invited_to(:token_hash)")
 
@@ -296,23 +295,6 @@ def with_database(
             tags=tuple(row.tags),
         )
         for row, slug, state, since in session.execute(statement)
-    ]
-
-
-def fleet(session: MainSession) -> Sequence[FleetEntry]:
-    """`with_database`, as an administrator's session may see it: locations without a login."""
-    return [
-        FleetEntry(
-            tenant_id=id_,
-            slug=slug,
-            state=state,
-            location=TenantLocation(
-                tenant_id=id_, server=server, database=name, sealed_credentials=""
-            ),
-            revision=revision,
-            tags=tuple(tags),
-        )
-        for id_, slug, state, server, name, revision, tags in session.execute(_LIST_FLEET)
     ]
 
 
