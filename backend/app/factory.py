@@ -210,7 +210,7 @@ def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, .
     """What /health/ready asks; docs/operations.md says what is missing without each."""
     return (
         health.Part(name="main_database", ask=db.ping, vital=True),
-        health.Part(name="tenants_server", ask=manager.server.ping),
+        health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
     )

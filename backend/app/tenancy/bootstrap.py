@@ -83,6 +83,30 @@ def prepare_server(
     }
 
 
+def prepare_further_server(
+    admin_url: str,
+    installation: Installation,
+    *,
+    foreign_databases: ForeignDatabases,
+    password: str | None = None,
+) -> str:
+    """The same for a server that holds tenants and no main database; returns its provisioner's URL.
+
+    Raises:
+        OpenDatabases: as `prepare_server`.
+    """
+    role = installation.provisioner
+    login = Credentials.generate() if password is None else Credentials.of_password(password)
+    with psycopg.connect(admin_url, autocommit=True, dbname="postgres") as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (lock_key("bootstrap"),))
+        _close_foreign_databases(connection, installation, "", foreign_databases)
+        for name in _MAINTENANCE:
+            _revoke_public(connection, name)
+        _create_roles(connection, installation, {role: login})
+        _create_base_template(connection, admin_url, installation)
+    return _url(admin_url, role, login.password, "postgres")
+
+
 def _login_roles(installation: Installation) -> dict[str, str]:
     """Each login role and its attributes."""
     return {
@@ -131,6 +155,8 @@ def _create_roles(
         if not _role_exists(connection, role):
             connection.execute(statement("CREATE ROLE {role} NOLOGIN", role=role))
     for role, attributes in _login_roles(installation).items():
+        if role not in credentials:
+            continue
         verb = "ALTER" if _role_exists(connection, role) else "CREATE"
         connection.execute(
             sql.SQL(f"{verb} ROLE {{role}} LOGIN {attributes} PASSWORD {{verifier}}").format(

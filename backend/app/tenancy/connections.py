@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -21,6 +21,7 @@ from sqlalchemy.pool.base import _CreatorWRecFnType
 from app.core import liveness
 from app.core.errors import Unavailable
 from app.core.metrics import PoolFigures
+from app.settings import Settings
 from app.tenancy.locations import TenantLocation, current_location
 from app.tenancy.server import Connection
 
@@ -52,6 +53,15 @@ class Budget:
     per_tenant: int = 4
     wait: float = 2.0
     waiters_per_tenant: int = 2
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            connections=settings.tenant_connection_budget,
+            per_tenant=settings.tenant_connections_per_tenant,
+            wait=settings.tenant_connection_wait,
+            waiters_per_tenant=settings.tenant_waiters_per_tenant,
+        )
 
 
 @dataclass(slots=True)
@@ -91,7 +101,7 @@ class BudgetPool(Pool):
     # The two hooks of sqlalchemy.pool.Pool.
 
     def _do_get(self) -> ConnectionPoolEntry:
-        ticket = _Ticket(current_location().database)
+        ticket = _Ticket(current_location().key)
         self._queue(ticket)
         if not ticket.granted:
             ticket.ready.wait(self._budget.wait)
@@ -294,7 +304,7 @@ def create_tenant_engine(connect: Callable[[TenantLocation], Connection], budget
 
     def create(rec: ConnectionPoolEntry) -> DBAPIConnection:
         location, stamp = current_location(), _stamp(rec)
-        if stamp.setdefault("tenant", location.database) != location.database:
+        if stamp.setdefault("tenant", location.key) != location.key:
             raise WrongTenant("a connection's slot belongs to another tenant")
         connection = connect(location)
         stamp["opened"] = time.monotonic()

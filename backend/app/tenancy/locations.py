@@ -1,6 +1,6 @@
 """Where a tenant's data lies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ class TenantLocation:
 
     ``read_only`` is what the registry said when it was asked; what holds is the role's membership.
     ``spare_id`` names the database out of the pool that it is going to be, until it is.
+    ``generation`` grows with each move to another server: an older one is where it no longer lies.
     """
 
     tenant_id: UUID
@@ -30,6 +31,12 @@ class TenantLocation:
     sealed_credentials: str = field(repr=False)
     read_only: bool = False
     spare_id: UUID | None = None
+    generation: int = 0
+
+    @property
+    def key(self) -> str:
+        """What its connections are kept by: those to where it lay before are another's."""
+        return f"{self.database}/{self.generation}" if self.generation else self.database
 
     @property
     def role(self) -> str:
@@ -42,7 +49,11 @@ class TenantLocation:
 
 
 class Registry(Protocol):
-    """What the tenants' domain supplies: the location behind a database's name."""
+    """What the tenants' domain supplies: the location behind a database's name, and servers."""
+
+    def sealed_servers(self) -> Mapping[str, str]:
+        """The provisioner's sealed URL of each server but the default one, by name."""
+        ...
 
     def locate(self, database: str) -> TenantLocation:
         """The location.

@@ -26,12 +26,10 @@ from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
 from app.tenancy.server import Connection, Server, comment_of, database_exists
+from app.tenancy.servers import DEFAULT_SERVER, Servers
 from app.tenancy.sessions import TenantReads, TenantSession
 
 logger = logging.getLogger(__name__)
-
-# The only server until a table of servers names more.
-DEFAULT_SERVER = "default"
 
 
 class Door(StrEnum):
@@ -55,19 +53,8 @@ class TenantDatabaseManager:
         self._registry = registry
         self._secrets = secrets
         self.installation = Installation(settings.installation_id)
-        self.server = Server(
-            settings.provisioner_url.get_secret_value(),
-            self.installation,
-            connect_timeout=settings.connect_timeout,
-            statement_timeout_ms=settings.tenant_statement_timeout_ms,
-        )
-        budget = Budget(
-            connections=settings.tenant_connection_budget,
-            per_tenant=settings.tenant_connections_per_tenant,
-            wait=settings.tenant_connection_wait,
-            waiters_per_tenant=settings.tenant_waiters_per_tenant,
-        )
-        self.engine = create_tenant_engine(self._connect, budget)
+        self.servers = Servers(settings, self.installation, registry=registry, secrets=secrets)
+        self.engine = create_tenant_engine(self._connect, Budget.of(settings))
         self._reading_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.patience = applying.Patience(
             lock_timeout_ms=settings.migration_lock_timeout_ms,
@@ -107,11 +94,13 @@ class TenantDatabaseManager:
 
     # Life of a tenant's database.
 
-    def new_location(self, tenant_id: UUID, slug: str) -> TenantLocation:
+    def new_location(
+        self, tenant_id: UUID, slug: str, *, server: str = DEFAULT_SERVER
+    ) -> TenantLocation:
         """A name and a login for a new tenant, for the registry to keep; creates nothing yet."""
         return TenantLocation(
             tenant_id=tenant_id,
-            server=DEFAULT_SERVER,
+            server=server,
             database=tenant_database_name(
                 slug, tenant_id, opaque=self._settings.opaque_database_names
             ),
@@ -149,7 +138,7 @@ class TenantDatabaseManager:
             ServerUnavailable, TenantUnavailable: as `provision`.
         """
         location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             adopted = spares.adopt(
                 connection,
                 self.installation,
@@ -160,22 +149,26 @@ class TenantDatabaseManager:
             if adopted is not None:
                 return adopted == migrations.head()
             self._drop_spare(connection, location)
-            provisioning.create_role(
-                connection,
-                self.installation,
-                location,
-                self._credentials(location),
-                connection_limit=self._settings.tenant_role_connection_limit,
-            )
             created = not database_exists(connection, location.database)
             self._clone(connection, location)
-            provisioning.open_database(
-                connection,
-                self.installation,
-                location,
-                statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
-            )
+            self.admit(connection, location)
         return created
+
+    def admit(self, connection: Connection, location: TenantLocation) -> None:
+        """The tenant's role, and its rights in a database that is there, however often."""
+        provisioning.create_role(
+            connection,
+            self.installation,
+            location,
+            self._credentials(location),
+            connection_limit=self._settings.tenant_role_connection_limit,
+        )
+        provisioning.open_database(
+            connection,
+            self.installation,
+            location,
+            statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
+        )
 
     def create_tenant_tables(self, tenant: str | TenantLocation) -> str:
         """Brings the tables of a database that already existed to the newest revision."""
@@ -190,7 +183,7 @@ class TenantDatabaseManager:
         location = self._locate(tenant)
         target = migrations.head() if revision == "head" else revision
         recipe = Recipe(tree.current(), self.installation, target)
-        applying.migrate(self.server, location.database, recipe, self.patience)
+        applying.migrate(self.server_of(location), location.database, recipe, self.patience)
         return target
 
     def drop_tenant_database(self, tenant: str | TenantLocation, *, force: bool = True) -> None:
@@ -201,7 +194,7 @@ class TenantDatabaseManager:
             NotOurs: the database is marked as another installation's.
         """
         location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             self._drop(connection, location, force=force)
 
     def settle_tenant_database(
@@ -219,42 +212,43 @@ class TenantDatabaseManager:
             NotOurs: the database is marked as another installation's.
         """
         location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             match wanted():
                 case Door.OPEN:
                     provisioning.let_in(connection, self.installation, location)
                 case Door.READ_ONLY:
                     provisioning.make_read_only(connection, self.installation, location)
-                    self.pool.close_tenant(location.database)
+                    self.pool.close_tenant(location.key)
                 case Door.SHUT if provisioning.role_exists(connection, location):
                     provisioning.shut_out(connection, self.installation, location)
-                    self.pool.close_tenant(location.database)
+                    self.pool.close_tenant(location.key)
                 case Door.GONE:
                     self._drop(connection, location, force=True)
 
     def suspend_tenant_database(self, tenant: str | TenantLocation) -> None:
         """Shuts the tenant's role out and ends its sessions, in every process."""
         location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             provisioning.shut_out(connection, self.installation, location)
-        self.pool.close_tenant(location.database)
+        self.pool.close_tenant(location.key)
 
     def make_tenant_database_read_only(self, tenant: str | TenantLocation) -> None:
         """Takes the right to write away, and ends the sessions that might, in every process."""
         location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             provisioning.make_read_only(connection, self.installation, location)
-        self.pool.close_tenant(location.database)
+        self.pool.close_tenant(location.key)
 
     def can_be_read_only(self, tenant: str | TenantLocation) -> bool:
         """Whether its schema is new enough to let a reader read."""
-        with self.server.connect_as_owner(self._locate(tenant).database) as connection:
+        location = self._locate(tenant)
+        with self.server_of(location).connect_as_owner(location.database) as connection:
             return provisioning.can_be_read_only(connection, self.installation)
 
     def resume_tenant_database(self, tenant: str | TenantLocation) -> None:
         """Lets the role in to read and to write, whatever it was before."""
         location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             provisioning.let_in(connection, self.installation, location)
 
     # Databases that wait for a tenant.
@@ -263,13 +257,13 @@ class TenantDatabaseManager:
     def keeps_spares(self) -> bool:
         return self._settings.tenant_pool_size > 0
 
-    def new_spare(self) -> TenantLocation:
+    def new_spare(self, server: str) -> TenantLocation:
         """A name and a login for a spare database, to be kept before it is made."""
         spare_id = ids.new_id()
         return spares.location_of(
             self.installation,
             spare_id,
-            server=DEFAULT_SERVER,
+            server=server,
             sealed_credentials=self._secrets.seal(
                 Credentials.generate().dumps(), context=str(spare_id)
             ),
@@ -281,7 +275,7 @@ class TenantDatabaseManager:
         Raises:
             ServerUnavailable: the server cannot be reached.
         """
-        with self.server.locked(spare.database) as connection:
+        with self.server_of(spare).locked(spare.database) as connection:
             spares.create_role(connection, self.installation, spare.role, self._credentials(spare))
             self._clone(connection, spare)
             spares.finish(
@@ -298,7 +292,7 @@ class TenantDatabaseManager:
     ) -> list[Breach]:
         """What a tenant's own login gets through of what it should not; see `attempts.attack`."""
         breaches = attempts.attack(
-            self.server,
+            self.server_of(tenant),
             tenant,
             self._credentials(tenant),
             doors=doors,
@@ -308,6 +302,19 @@ class TenantDatabaseManager:
         return list(breaches)
 
     # Inside.
+
+    @property
+    def server(self) -> Server:
+        """The default server, which also keeps the locks of work on the whole fleet."""
+        return self.servers.of(DEFAULT_SERVER)
+
+    def server_of(self, location: TenantLocation) -> Server:
+        """Where the tenant lies.
+
+        Raises:
+            ServerUnavailable: the registry knows no such server.
+        """
+        return self.servers.of(location.server)
 
     @property
     def pool(self) -> BudgetPool:
@@ -347,9 +354,9 @@ class TenantDatabaseManager:
         ):
             raise provisioning.NotOurs(location.database)
         # Our own idle connections are no reason to call it in use.
-        self.pool.close_tenant(location.database)
+        self.pool.close_tenant(location.key)
         provisioning.drop_database(connection, location.database, force=force)
-        self.pool.close_tenant(location.database)
+        self.pool.close_tenant(location.key)
         self._drop_spare(connection, location)
 
     def _drop_spare(self, connection: Connection, location: TenantLocation) -> None:
@@ -364,22 +371,25 @@ class TenantDatabaseManager:
             provisioning.create_database(connection, self.installation, location, template=template)
         except provisioning.TemplateMissing:
             provisioning.create_database(
-                connection, self.installation, location, template=templates.ensure(self.server)
+                connection,
+                self.installation,
+                location,
+                template=templates.ensure(self.server_of(location)),
             )
 
     def _connect(self, location: TenantLocation) -> Connection:
         credentials = self._credentials(location)
         try:
-            return self.server.connect_as_tenant(location, credentials)
+            return self.server_of(location).connect_as_tenant(location, credentials)
         except psycopg.OperationalError as error:
             if "password authentication failed" not in str(error):
                 raise
         # The role may change its own password; the registry's is the one that counts. libpq gives
         # no SQLSTATE here: where lc_messages is not English, 503 is answered until it is reset.
         logger.warning("tenant role's password was changed; resetting it")
-        with self.server.locked(location.database) as connection:
+        with self.server_of(location).locked(location.database) as connection:
             provisioning.reset_password(connection, location, credentials)
-        return self.server.connect_as_tenant(location, credentials)
+        return self.server_of(location).connect_as_tenant(location, credentials)
 
 
 def init_app(app: Flask, manager: TenantDatabaseManager) -> None:

@@ -1,8 +1,11 @@
 """The PostgreSQL server that holds the tenants' databases, and how to talk to it."""
 
+import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -15,6 +18,8 @@ from app.tenancy.names import Installation, lock_key
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+_PATIENCE_SECONDS: Final = 1.0
+
 
 class ServerUnavailable(Unavailable):
     """The server of the tenants' databases cannot be reached."""
@@ -26,6 +31,45 @@ class AlreadyClaimed(Conflict):
     """Only one process at a time does this."""
 
     code = "already_claimed"
+
+
+# What libpq says itself, in English always, when nobody answers; what a server says is no sign.
+_NO_ANSWER: Final = re.compile(
+    r"refused|timeout expired|timed out|could not translate|unreachable|No such file|No route"
+    r"|closed the connection unexpectedly|reset by peer"
+)
+
+
+class Reach:
+    """Keeps who waits for a server that is away from holding what others need meanwhile.
+
+    One attempt finds out; who comes while it has waited for a second, or within a second after it
+    failed, is refused at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[object, float] = {}
+        self._away_until = 0.0
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Raises: ServerUnavailable: it is not worth waiting just now."""
+        ticket, now = object(), time.monotonic()
+        with self._lock:
+            longest = now - min(self._waiting.values(), default=now)
+            if now < self._away_until or longest > _PATIENCE_SECONDS:
+                raise ServerUnavailable("This tenant's server does not answer.")
+            self._waiting[ticket] = now
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            if isinstance(error, psycopg.errors.ConnectionTimeout) or _NO_ANSWER.search(str(error)):
+                self._away_until = time.monotonic() + _PATIENCE_SECONDS
+            raise
+        finally:
+            with self._lock:
+                del self._waiting[ticket]
 
 
 class Server:
@@ -41,6 +85,7 @@ class Server:
     ) -> None:
         self._provisioner: dict[str, Any] = conninfo_to_dict(provisioner_url)
         self.installation = installation
+        self._reach = Reach()
         self._address: dict[str, Any] = {
             key: value
             for key, value in self._provisioner.items()
@@ -109,15 +154,17 @@ class Server:
 
         Raises:
             psycopg.OperationalError: the server or the tenant's database refuses.
+            ServerUnavailable: the server did not answer others a moment ago, or does not yet.
         """
         login = {
             "dbname": database or location.database,
             "user": location.role,
             "options": self._tenant_options,
         }
-        return psycopg.connect(
-            make_conninfo(**(self._address | login | credentials.connect_arguments()))
-        )
+        with self._reach.attempt():
+            return psycopg.connect(
+                make_conninfo(**(self._address | login | credentials.connect_arguments()))
+            )
 
     @contextmanager
     def claimed(self, *resource: str, grace_ms: int = 1) -> Iterator[Connection]:

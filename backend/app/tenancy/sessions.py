@@ -39,4 +39,4 @@ class TenantReads(TenantSession):
 
 @event.listens_for(TenantSession, "after_begin", propagate=True)
 def _name_the_tenant(session: TenantSession, _transaction: Any, connection: Connection) -> None:
-    connection.execution_options(tenant=session.location.database)
+    connection.execution_options(tenant=session.location.key)

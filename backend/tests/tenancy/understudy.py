@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from app.core.errors import AppError
 from app.domains.fleet.errors import NothingToResume
 from app.domains.fleet.service import running
 from app.domains.fleet.service.planning import Order
-from app.domains.tenants.service import deletion, lifecycle, pool
+from app.domains.tenants.service import deletion, lifecycle, moving, pool
 from app.factory import create_app
 from app.integrations.storage import current_storage
 from app.settings import load_settings
@@ -92,6 +92,7 @@ class Company:
             "suspend": lambda **given: lifecycle.suspend(self.manager, **given),
             "resume": lambda **given: lifecycle.resume(self.manager, **given),
             "migrate_fleet": self._migrate_fleet,
+            "move": lambda **given: moving.move(self.manager, **given),
             "refill": lambda size: pool.refill(self.manager, size=int(size)),
             "build_template": lambda: templates.ensure(self.manager.server),
         }
@@ -147,7 +148,8 @@ def die_at_exchange(number: int) -> None:
         idle = self.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         passed += not (idle and exchange.__name__ in {"_commit_gen", "_rollback_gen"})
         if passed == number:
-            next(exchange)
+            with suppress(StopIteration):  # what it waits for is there already
+                next(exchange)
             os.kill(os.getpid(), signal.SIGKILL)
         return wait(self, exchange, *rest, **more)
 

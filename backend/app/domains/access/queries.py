@@ -32,6 +32,7 @@ class Access:
     sealed_credentials: str | None
     schema_revision: str | None
     read_only: bool | None
+    generation: int | None
     names_agree: bool = True
 
 

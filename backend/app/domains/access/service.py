@@ -80,4 +80,5 @@ def _location(access: Access) -> TenantLocation | None:
         database=access.database,
         sealed_credentials=access.sealed_credentials,
         read_only=bool(access.read_only),
+        generation=access.generation or 0,
     )

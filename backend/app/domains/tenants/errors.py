@@ -167,3 +167,50 @@ class InvitedAnother(Forbidden):
     """The invitation is for another address than that of the person who is signed in."""
 
     code = "invitation_for_another"
+
+
+class ServerNotFound(NotFound):
+    """There is no PostgreSQL server of this name."""
+
+    code = "server_not_found"
+
+
+class ServerTaken(Conflict):
+    """There is a PostgreSQL server of this name."""
+
+    code = "server_taken"
+
+
+class ServerInUse(Conflict):
+    """Tenants lie on the server.
+
+    Move them to another first.
+    """
+
+    code = "server_in_use"
+
+
+class NoSuchRegion(Unprocessable):
+    """No PostgreSQL server is in this region."""
+
+    code = "no_such_region"
+
+
+class NoServerFree(Unavailable):
+    """No PostgreSQL server has room for another tenant; the operator has to add one."""
+
+    code = "no_server_free"
+    retry_after = 300
+
+
+class CannotMove(Conflict):
+    """The tenant cannot be moved there: the detail says why."""
+
+    code = "tenant_cannot_move"
+
+
+class MoveFailed(Unavailable):
+    """The tenant could not be moved, and is served where it was."""
+
+    code = "tenant_move_failed"
+    retry_after = 60

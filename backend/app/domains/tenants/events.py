@@ -186,3 +186,16 @@ class InvitationAccepted(_OfInvitation):
 
     user_id: UUID
     role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantMoved(Event):
+    """A tenant's database lies on another server."""
+
+    type: ClassVar[str] = "tenant.moved"
+    target: ClassVar[str] = "tenant_id"
+
+    tenant_id: UUID
+    from_server: str
+    to_server: str
+    generation: int

@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.core.db import MainModel
@@ -157,6 +158,8 @@ class TenantDatabase(Stamped, MainModel):
     # Words of the operator's, to choose tenants by: the canaries of a migration.
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
     held_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # How often it was moved to another server.
+    generation: Mapped[int] = mapped_column(default=0)
     # The database out of the pool that this one is going to be, until the tenant is active.
     spare_id: Mapped[UUID | None]
 
@@ -213,3 +216,59 @@ class SchemaRelease(MainModel):
 
     revision: Mapped[str] = mapped_column(Text, primary_key=True)
     oldest_code: Mapped[str] = mapped_column(Text)
+
+
+class ServerState(StrEnum):
+    ACTIVE = "active"
+    DRAINING = "draining"  # gets no new tenants
+
+
+class TenantServer(Stamped, MainModel):
+    """A PostgreSQL server of tenants' databases: the default one, or one more.
+
+    The default one's URL is a setting; without a row it takes as many tenants as there are.
+    ``capacity`` is in tenants. ``sealed_url`` is the provisioner's, ``address`` what people see.
+    """
+
+    __tablename__ = "tenant_servers"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    address: Mapped[str] = mapped_column(Text)
+    sealed_url: Mapped[str | None] = mapped_column(Text)
+    region: Mapped[str | None] = mapped_column(Text)
+    capacity: Mapped[int | None]
+    state: Mapped[str] = mapped_column(Text, default=ServerState.ACTIVE)
+    active: Mapped[bool] = active_while("state = 'active'")
+
+
+class MoveStep(StrEnum):
+    COPYING = "copying"  # the tenant is served where it was
+    SWITCHED = "switched"  # it is served where it goes; what it left is still there
+    DONE = "done"
+    FAILED = "failed"  # it is served where it was, and what was copied is dropped
+
+
+class TenantMove(Identified, MainModel):
+    """A tenant's way from one server to another; what was ``verified`` are rows by table."""
+
+    __tablename__ = "tenant_moves"
+    __table_args__ = (
+        Index(
+            "uq_tenant_moves_active",
+            "tenant_id",
+            unique=True,
+            postgresql_where=text("step IN ('copying', 'switched')"),
+        ),
+    )
+
+    # No key to tenants: the record outlives its tenant.
+    tenant_id: Mapped[UUID]
+    source: Mapped[str] = mapped_column(Text)
+    target: Mapped[str] = mapped_column(Text)
+    step: Mapped[str] = mapped_column(Text, default=MoveStep.COPYING)
+    verified: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    read_only_seconds: Mapped[float | None]
+    held_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    failure: Mapped[str | None] = mapped_column(Text)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("step IN ('copying', 'switched')")

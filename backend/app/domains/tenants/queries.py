@@ -199,6 +199,7 @@ def location_of(row: TenantDatabase, read_only_since: datetime | None) -> Tenant
         sealed_credentials=row.sealed_credentials,
         read_only=read_only_since is not None or row.held_until is not None,
         spare_id=row.spare_id,
+        generation=row.generation,
     )
 
 
@@ -224,6 +225,7 @@ class LedgerEntry:
     state: TenantState
     overdue: bool
     read_only: bool | None
+    server: str
 
 
 def ledger(session: MainSession) -> Sequence[LedgerEntry]:
@@ -239,11 +241,12 @@ def ledger(session: MainSession) -> Sequence[LedgerEntry]:
                 (TenantDatabase.held_until.is_(None), False),
                 (TenantDatabase.held_until > clock.now(), True),
             ),
+            TenantDatabase.server,
         ).join(Tenant, Tenant.id == TenantDatabase.tenant_id)
     )
     return [
-        LedgerEntry(name, id_, TenantState(state), due, read_only)
-        for name, id_, state, due, read_only in rows
+        LedgerEntry(name, id_, TenantState(state), due, read_only, server)
+        for name, id_, state, due, read_only, server in rows
     ]
 
 

@@ -39,6 +39,14 @@ class NewTenant(Schema):
     slug = fields.String(required=True, validate=_SLUG)
 
 
+class CreateTenant(NewTenant):
+    """``region`` is one that the operator's servers are in; null for any."""
+
+    region = fields.String(
+        load_default=None, allow_none=True, validate=validate.Length(min=1, max=63)
+    )
+
+
 class Tenant(Schema):
     """``role`` is that of the person who asks, null for no member; ``failure`` why it failed.
 

@@ -14,6 +14,10 @@ class Change(StrEnum):
     CHANGED = "changed"
 
 
+class SchemaDiffers(RuntimeError):
+    """A database is not what its revision makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """``repair`` is SQL for its schema's owner; commented out where it would lose rows."""

@@ -21,6 +21,7 @@ from app.tenancy import migrations
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach, audit_database, audit_server
 from app.tenancy.manager import TenantDatabaseManager
+from app.tenancy.servers import DEFAULT_SERVER
 
 _SHUT_OUT: Final = ("suspended", "deleted")
 _MAINTENANCE: Final = ("postgres", "template1")
@@ -66,11 +67,20 @@ def audit(
     main_database = str(conninfo_to_dict(settings.database_url.get_secret_value())["dbname"])
     with platform_session() as session:
         everybody = ledger.with_database(session)
-    locations = [entry.location for entry in everybody]
-    found = list(audit_server(manager.server, main_database, locations))
+    found = [
+        breach
+        for name, server in manager.servers.all().items()
+        for breach in audit_server(
+            server,
+            main_database,
+            [entry.location for entry in everybody if entry.location.server == name],
+        )
+    ]
     targets = _targets(everybody, tenant_ids)
-    doors = (main_database, *_MAINTENANCE, manager.installation.template(migrations.head()))
-    outcomes = in_parallel(lambda target: _examine(manager, target, doors), targets, jobs=jobs)
+    doors = (*_MAINTENANCE, manager.installation.template(migrations.head()))
+    outcomes = in_parallel(
+        lambda each: _examine(manager, each, (main_database, *doors)), targets, jobs=jobs
+    )
     for done, breaches in enumerate(outcomes, start=1):
         found += breaches
         tell(done, len(targets))
@@ -79,18 +89,21 @@ def audit(
         started_at=started_at,
         finished_at=clock.now(),
         tenants=len(targets),
-        attempts=len(targets) * attempts.attempts_per_tenant(len(doors) + 1),
+        attempts=len(targets) * attempts.attempts_per_tenant(len(doors) + 2),
         breaches=[each for each in found if each.ours],
         warnings=[each for each in found if not each.ours],
     )
 
 
 def _targets(everybody: Sequence[FleetEntry], tenant_ids: Sequence[UUID] | None) -> list[_Target]:
-    """Each with the next in a ring; one who is alone has nobody to intrude on but itself."""
-    ring = pairwise([*everybody, *everybody[:1]])
+    """Each with the next of its server in a ring; who is alone has only itself to intrude on."""
+    by_server: dict[str, list[FleetEntry]] = {}
+    for entry in everybody:
+        by_server.setdefault(entry.location.server, []).append(entry)
     return [
         _Target(entry, neighbour.location.database)
-        for entry, neighbour in ring
+        for here in by_server.values()
+        for entry, neighbour in pairwise([*here, *here[:1]])
         if tenant_ids is None or entry.tenant_id in tenant_ids
     ]
 
@@ -98,13 +111,18 @@ def _targets(everybody: Sequence[FleetEntry], tenant_ids: Sequence[UUID] | None)
 def _examine(
     manager: TenantDatabaseManager, target: _Target, doors: tuple[str, ...]
 ) -> list[Breach]:
-    """Runs in a thread of its own. A tenant that cannot be examined is a finding, not a pass."""
+    """Runs in a thread of its own. A tenant that cannot be examined is a finding, not a pass.
+
+    The first door is the main database's, which lies on the default server.
+    """
     location = target.entry.location
+    if location.server != DEFAULT_SERVER:
+        doors = doors[1:]
     alone = target.stranger == location.database
     stranger = manager.installation.app if alone else target.stranger
     try:
         return [
-            *audit_database(manager.server, location),
+            *audit_database(manager.server_of(location), location),
             *manager.attack_as(
                 location,
                 doors=doors if alone else (target.stranger, *doors),

@@ -93,7 +93,9 @@ class _References:
 def _look(manager: TenantDatabaseManager, entry: FleetEntry) -> _Finding:
     """Runs in a thread of its own."""
     try:
-        with manager.server.connect_as_owner(entry.location.database) as connection:
+        with manager.server_of(entry.location).connect_as_owner(
+            entry.location.database
+        ) as connection:
             revision = applying.read_version(connection)
             return _Finding(entry, revision, read_catalog(connection), None)
     except (ServerUnavailable, psycopg.Error, applying.WrongVersion) as error:

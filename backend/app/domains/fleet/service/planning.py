@@ -11,7 +11,6 @@ from app.domains.fleet.service import waves
 from app.domains.fleet.service.waves import Wave
 from app.domains.tenants.service import ledger
 from app.domains.tenants.service.ledger import FleetEntry
-from app.tenancy.inspection import database_sizes
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import tree
 from app.tenancy.migrations.rendering import Recipe
@@ -102,7 +101,7 @@ def _divide(
     if not entries:
         return Plan(order, at_target=everybody)
     by_size = waves.needs_sizes(order.waves, order.canaries)
-    sizes = database_sizes(manager.server) if by_size else {}
+    sizes = manager.servers.sizes() if by_size else {}
     divided = waves.divide(entries, order.waves, canaries=order.canaries, sizes=sizes)
     return Plan(order, divided, everybody - len(entries))
 

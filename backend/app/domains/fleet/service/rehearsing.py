@@ -13,7 +13,6 @@ from app.domains.fleet.service import planning
 from app.domains.fleet.service.planning import Order
 from app.domains.fleet.service.running import claimed
 from app.tenancy import templates
-from app.tenancy.inspection import database_sizes
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.applying import MigrationFailed
@@ -39,9 +38,10 @@ def rehearse(manager: TenantDatabaseManager, order: Order, *, largest: int) -> I
         RunInProgress, BadOrder: as a run.
     """
     with claimed(manager):
-        templates.discard_scratch(manager.server)
+        for server in manager.servers.all().values():
+            templates.discard_scratch(server)
         entries = planning.plan(manager, order).entries
-        sizes = database_sizes(manager.server)
+        sizes = manager.servers.sizes()
         by_size = sorted(entries, key=lambda each: -sizes.get(each.location.database, 0))
         recipe = Recipe(
             tree.current(),
@@ -51,13 +51,13 @@ def rehearse(manager: TenantDatabaseManager, order: Order, *, largest: int) -> I
         )
         for entry in by_size[:largest]:
             name = entry.location.database
-            yield _rehearse(manager, name, sizes.get(name, 0), recipe)
+            server = manager.server_of(entry.location)
+            yield _rehearse(manager, server, name, sizes.get(name, 0), recipe)
 
 
 def _rehearse(
-    manager: TenantDatabaseManager, database: str, size: int, recipe: Recipe
+    manager: TenantDatabaseManager, server: Server, database: str, size: int, recipe: Recipe
 ) -> Rehearsal:
-    server = manager.server
     start = time.monotonic()
     with server.connect_as_owner(database) as original:
         revision = applying.read_version(original)

@@ -181,7 +181,8 @@ def record(session: MainSession, run: MigrationRun, planned: Plan) -> None:
 
 def _renew_template(manager: TenantDatabaseManager) -> None:
     """Who is born from now on is at the newest revision, also out of the pool."""
-    templates.ensure(manager.server)
+    for server in manager.servers.all().values():
+        templates.ensure(server)
     if manager.keeps_spares:
         with platform_session() as session:
             pool.ask_for_refill(session)
@@ -324,7 +325,10 @@ class _Voyage:
         start = time.monotonic()
         try:
             passage = applying.migrate(
-                self._manager.server, entry.location.database, self._recipe, self._manager.patience
+                self._manager.server_of(entry.location),
+                entry.location.database,
+                self._recipe,
+                self._manager.patience,
             )
         except MigrationFailed as error:
             with self._counting:
@@ -343,7 +347,9 @@ class _Voyage:
         """A failed tenant may have passed some revisions; unreachable, it is where it was."""
         with (
             suppress(Exception),
-            self._manager.server.connect_as_owner(entry.location.database) as connection,
+            self._manager.server_of(entry.location).connect_as_owner(
+                entry.location.database
+            ) as connection,
         ):
             return applying.read_version(connection)
         return entry.revision

@@ -27,13 +27,13 @@ blueprint: Final = Blueprint("tenants", __name__, url_prefix="/api/tenants")
 @endpoint(
     allow=SIGNED_IN,
     transaction=None,
-    body=schemas.NewTenant,
+    body=schemas.CreateTenant,
     returns=schemas.Tenant,
     status=201,
     may_answer_later=True,
     errors=(401, 403, 409, 422, 503),
 )
-def create_tenant(caller: Caller, body: dict[str, str]) -> Response:
+def create_tenant(caller: Caller, body: dict[str, Any]) -> Response:
     """Create a tenant with a database of its own; the caller becomes its owner.
 
     202 where it is not ready in time: its state is told at Location.
@@ -45,6 +45,7 @@ def create_tenant(caller: Caller, body: dict[str, str]) -> Response:
         slug=body["slug"],
         owner_id=caller.user_id,
         limit=settings.max_tenants,
+        region=body["region"],
     )
     with suppress(ProvisioningFailed, WrongState):  # the state tells it, and a job goes on
         finished_within(

@@ -1,6 +1,6 @@
 """Which tenants there are, for whom, and where their data lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from app.core import events
@@ -13,6 +13,7 @@ from app.domains.tenants.errors import TenantHeld, TenantReadOnly
 from app.domains.tenants.events import TenantRenamed
 from app.domains.tenants.models import Tenant, TenantState
 from app.domains.tenants.queries import Membership
+from app.domains.tenants.service import servers
 from app.tenancy.locations import TenantLocation
 from app.tenancy.names import tenant_id_of
 
@@ -98,6 +99,10 @@ class TenantRegistry:
         if location.database != database:
             raise NotFound("There is no such tenant database.")
         return location
+
+    def sealed_servers(self) -> Mapping[str, str]:
+        with main_session() as session:
+            return servers.sealed(session)
 
     def locate_tenant(self, tenant_id: UUID) -> TenantLocation:
         with main_session(tenant_id=tenant_id) as session:

@@ -31,7 +31,7 @@ from app.domains.tenants.models import (
     UserTenantAssociation,
 )
 from app.domains.tenants.queries import Membership
-from app.domains.tenants.service import directory, pool, transitions
+from app.domains.tenants.service import directory, pool, servers, transitions
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 
@@ -65,6 +65,7 @@ def register(
     owner_id: UUID,
     limit: int | None = None,
     tenant_id: UUID | None = None,
+    region: str | None = None,
 ) -> UUID:
     """Writes the tenant, its owner and its ledger row, before anything exists on a server.
 
@@ -74,13 +75,15 @@ def register(
         EmailUnverified: nobody knows yet whether the owner's address is his or hers.
         SlugTaken: another tenant has the slug.
         TenantLimitReached: there are ``limit`` tenants.
+        NoSuchRegion, NoServerFree: no server can take it.
     """
     tenant_id = tenant_id or ids.new_id()
-    location = manager.new_location(tenant_id, slug)
     try:
         with main_session(user_id=owner_id, tenant_id=tenant_id) as session:
             users.require_verified(session, owner_id)
             require_room(session, limit)
+            server = servers.place(session, region=region)
+            location = manager.new_location(tenant_id, slug, server=server)
             session.add(Tenant(id=tenant_id, slug=slug, name=name))
             session.flush()  # the others refer to it
             session.add(

@@ -5,6 +5,7 @@ whole. A tenant claims it by deleting the row in the transaction that writes its
 the spare's id until the tenant is active: at each moment one of the two rows knows the database.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,11 @@ from app.core import clock
 from app.core.db import MainSession, platform_session
 from app.domains.jobs import service as jobs
 from app.domains.tenants.models import SpareDatabase, TenantDatabase
+from app.domains.tenants.service import servers
 from app.tenancy import migrations, spares
 from app.tenancy.inspection import Inventory
 from app.tenancy.locations import TenantLocation
-from app.tenancy.manager import DEFAULT_SERVER, TenantDatabaseManager
+from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import tree
 from app.tenancy.server import AlreadyClaimed
 
@@ -86,8 +88,9 @@ def refill(
     size: int,
     tell: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Refilled | None:
-    """Makes what is missing of ``size``, renews what an older release made, drops what is too much.
+    """Makes what is missing of ``size`` on each server that takes tenants.
 
+    Renews what an older release made, and drops what is too much.
     ``tell`` gets how many of how many are made. None: another process is at it already.
 
     Raises:
@@ -95,31 +98,39 @@ def refill(
     """
     try:
         with manager.server.claimed(manager.installation.id, "pool"):
-            dropped = _drop_unwanted(manager, size)
             with platform_session() as session:
-                missing = size - state(session).ready
-            for done in range(missing):
-                _make(manager)
-                tell(done + 1, missing)
-            return Refilled(max(missing, 0), dropped)
+                open_ = [each.name for each in servers.loads(session) if each.active]
+            dropped = _drop_unwanted(manager, size, open_)
+            with platform_session() as session:
+                ready = Counter(each.server for each in _rows(session) if _kind(each) == "ready")
+            missing = [name for name in open_ for _ in range(size - ready[name])]
+            for done, name in enumerate(missing, start=1):
+                _make(manager, name)
+                tell(done, len(missing))
+            return Refilled(len(missing), dropped)
     except AlreadyClaimed:
         return None
 
 
-def _drop_unwanted(manager: TenantDatabaseManager, size: int) -> int:
+def _drop_unwanted(manager: TenantDatabaseManager, size: int, open_: Sequence[str]) -> int:
     """Without a revision nobody claims them any more; then they go, and last their rows."""
+    room = Counter(dict.fromkeys(open_, size))
     with platform_session() as session:
-        rows = _rows(session, for_change=True)
-        kinds = {row.id: _kind(row) for row in rows}
-        surplus = [row.id for row in rows if kinds[row.id] == "ready"][size:]
-        unwanted = [
-            row for row in rows if kinds[row.id] in {"outdated", "unfinished"} or row.id in surplus
-        ]
+        unwanted = [row for row in _rows(session, for_change=True) if not _is_wanted(row, room)]
         for row in unwanted:
             row.revision = None
     for row in unwanted:
         _drop(manager, row)
     return len(unwanted)
+
+
+def _is_wanted(row: SpareDatabase, room: Counter[str]) -> bool:
+    """One of as many as its server may have ready; what newer code made is wanted too."""
+    kind = _kind(row)
+    if kind == "ready":
+        room[row.server] -= 1
+        return room[row.server] >= 0
+    return kind == "newer"
 
 
 def _drop(manager: TenantDatabaseManager, row: SpareDatabase) -> None:
@@ -128,8 +139,8 @@ def _drop(manager: TenantDatabaseManager, row: SpareDatabase) -> None:
         session.execute(delete(SpareDatabase).where(SpareDatabase.id == row.id))
 
 
-def _make(manager: TenantDatabaseManager) -> None:
-    spare = manager.new_spare()
+def _make(manager: TenantDatabaseManager, server: str) -> None:
+    spare = manager.new_spare(server)
     with platform_session() as session:
         row = SpareDatabase(
             id=spare.tenant_id, server=spare.server, sealed_credentials=spare.sealed_credentials
@@ -155,18 +166,18 @@ def _kind(row: SpareDatabase) -> str:
     return "outdated"
 
 
-def stray(session: MainSession, inventory: Inventory) -> set[UUID]:
-    """Spares that nobody will have: half made, or on the server and in no row.
+def stray(session: MainSession, inventory: Inventory, *, server: str) -> set[UUID]:
+    """Spares of a server that nobody will have: half made, or there and in no row.
 
     The inventory was taken before the session began. One that is being made at this moment looks
     half made.
     """
-    rows = _rows(session)
+    rows = [row for row in _rows(session) if row.server == server]
     ready = {row.id for row in rows if row.revision is not None} & inventory.whole_spares
     return ({row.id for row in rows} - ready) | (inventory.spares - _known_ids(session))
 
 
-def drop_stray(manager: TenantDatabaseManager, spare_id: UUID) -> str:
+def drop_stray(manager: TenantDatabaseManager, spare_id: UUID, *, server: str) -> str:
     """Says what was done: nothing, where a refill is under way, or it was claimed meanwhile."""
     try:
         with manager.server.claimed(manager.installation.id, "pool"):
@@ -176,7 +187,7 @@ def drop_stray(manager: TenantDatabaseManager, spare_id: UUID) -> str:
                     return "a tenant's by now"
                 if row is not None:
                     row.revision = None
-            _drop(manager, row or SpareDatabase(id=spare_id, server=DEFAULT_SERVER))
+            _drop(manager, row or SpareDatabase(id=spare_id, server=server))
             return "dropped"
     except AlreadyClaimed:
         return "left alone: the pool is being refilled"

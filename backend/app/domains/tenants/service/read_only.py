@@ -84,8 +84,16 @@ def held(manager: TenantDatabaseManager, *, tenant_id: UUID, longest: timedelta)
         AlreadyHeld: other work holds it.
         CannotBeReadOnly: its schema is too old.
     """
+    with held_until(manager, tenant_id=tenant_id, until=clock.now() + longest) as hold:
+        yield hold
+
+
+@contextmanager
+def held_until(
+    manager: TenantDatabaseManager, *, tenant_id: UUID, until: datetime
+) -> Iterator[Hold]:
+    """`held`, for who has to know the hold's end before it begins."""
     _require_able(manager, tenant_id)
-    until = clock.now() + longest
     with transitions.begun(tenant_id, None, allowed=_WITH_DATA) as transition:
         row = queries.database(transition.session, tenant_id)
         if row is None or (row.held_until is not None and row.held_until > clock.now()):

@@ -6,22 +6,27 @@ no row by then is an orphan, not a tenant that is being made at this moment.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from app.core.db import platform_session
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.queries import LedgerEntry
-from app.domains.tenants.service import deletion, pool
+from app.domains.tenants.service import deletion, moving, pool
 from app.integrations.storage import Storage
 from app.tenancy.inspection import Inventory, take_inventory
 from app.tenancy.locations import TenantLocation
-from app.tenancy.manager import DEFAULT_SERVER, TenantDatabaseManager
+from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.names import tenant_id_of
+from app.tenancy.server import ServerUnavailable
+from app.tenancy.servers import DEFAULT_SERVER
 
 logger = logging.getLogger(__name__)
+
+_NOBODY: Final = UUID(int=0)
 
 
 class Fault(StrEnum):
@@ -31,6 +36,8 @@ class Fault(StrEnum):
     NOT_LET_IN = "shut"  # active, and its role may not log in, or not write: let in
     WRITABLE = "writable"  # read-only, and its role may write: the right is taken away
     ORPHAN = "orphan"  # on the server, in no ledger: dropped
+    MOVE = "move"  # a move is under way, or broke off: finished, or taken back
+    AWAY = "away"  # a server that does not answer; what lies on it was not looked at
     SPARE = "spare"  # of the pool, half made or in no ledger: dropped
     MISSING = "missing"  # in the ledger as active, not on the server: reported, never touched
 
@@ -43,6 +50,7 @@ class Finding:
     database: str
     tenant_id: UUID
     outcome: str | None = None
+    server: str = DEFAULT_SERVER
 
 
 _MENDED = {
@@ -55,14 +63,36 @@ _MENDED = {
 
 
 def find_faults(manager: TenantDatabaseManager) -> list[Finding]:
-    inventory = take_inventory(manager.server)
+    """On every server; of one that is away only that.
+
+    Raises:
+        ServerUnavailable: the default server is away.
+    """
+    inventories, found = {}, []
+    for name, server in manager.servers.all().items():
+        try:
+            inventories[name] = take_inventory(server)
+        except ServerUnavailable:
+            if name == DEFAULT_SERVER:
+                raise
+            found.append(Finding(Fault.AWAY, name, _NOBODY, server=name))
     with platform_session() as session:
-        ledger = {entry.database: entry for entry in queries.ledger(session)}
-        spares = pool.stray(session, inventory)
-    found = [
-        *_compare(inventory, ledger),
-        *(Finding(Fault.SPARE, manager.installation.spare(each), each) for each in spares),
-    ]
+        ledger = queries.ledger(session)
+        moves = moving.unfinished(session)
+        for name, inventory in inventories.items():
+            here = {entry.database: entry for entry in ledger if entry.server == name}
+            passing = {each.database for each in moves if each.elsewhere == name}
+            found += [
+                replace(each, server=name)
+                for each in _compare(inventory, here)
+                if each.fault is not Fault.ORPHAN or each.database not in passing
+            ]
+            spares = pool.stray(session, inventory, server=name)
+            found += [
+                Finding(Fault.SPARE, manager.installation.spare(each), each, server=name)
+                for each in spares
+            ]
+    found += [Finding(Fault.MOVE, each.database, each.tenant_id) for each in moves]
     return sorted(found, key=lambda finding: finding.database)
 
 
@@ -73,7 +103,7 @@ def mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> 
     except Exception as error:  # whatever it is, the others have their turn
         logger.exception("could not mend", extra={"database": finding.database})
         outcome = f"failed: {error}"
-    return Finding(finding.fault, finding.database, finding.tenant_id, outcome)
+    return replace(finding, outcome=outcome)
 
 
 def _compare(inventory: Inventory, ledger: dict[str, LedgerEntry]) -> Iterator[Finding]:
@@ -116,14 +146,18 @@ def _mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) ->
             manager.drop_tenant_database(
                 TenantLocation(
                     tenant_id=finding.tenant_id,
-                    server=DEFAULT_SERVER,
+                    server=finding.server,
                     database=finding.database,
                     sealed_credentials="",
                 )
             )
             return "dropped"
         case Fault.SPARE:
-            return pool.drop_stray(manager, finding.tenant_id)
+            return pool.drop_stray(manager, finding.tenant_id, server=finding.server)
+        case Fault.MOVE:
+            return moving.recover(manager, tenant_id=finding.tenant_id)
+        case Fault.AWAY:
+            return "left alone: the server does not answer"
         case fault:
             deletion.finish(manager, storage, tenant_id=finding.tenant_id)
             return _MENDED[fault]

@@ -87,14 +87,18 @@ def settle(manager: TenantDatabaseManager, location: TenantLocation) -> None:
     Raises:
         ServerUnavailable, TenantUnavailable: it does not yet; the tenant's job will see to it.
     """
-    manager.settle_tenant_database(location, lambda: _door(location.tenant_id))
+    manager.settle_tenant_database(location, lambda: _door(location))
 
 
-def _door(tenant_id: UUID) -> Door | None:
-    with main_session(tenant_id=tenant_id) as session:
-        tenant = queries.tenant(session, tenant_id)
+def _door(location: TenantLocation) -> Door | None:
+    """Where the tenant lies no longer, nobody opens or shuts anything: its move does."""
+    with main_session(tenant_id=location.tenant_id) as session:
+        tenant = queries.tenant(session, location.tenant_id)
         if tenant is None:
             return Door.GONE
+        row = queries.database(session, tenant.id)
+        if row is not None and row.generation != location.generation:
+            return None
         door = _DOORS.get(TenantState(tenant.state))
         if door is Door.OPEN and _is_read_only(session, tenant):
             return Door.READ_ONLY
