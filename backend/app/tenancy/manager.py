@@ -150,7 +150,7 @@ class TenantDatabaseManager:
                 return adopted == migrations.head()
             self._drop_spare(connection, location)
             created = not database_exists(connection, location.database)
-            self._clone(connection, location)
+            self.clone(connection, location)
             self.admit(connection, location)
         return created
 
@@ -277,7 +277,7 @@ class TenantDatabaseManager:
         """
         with self.server_of(spare).locked(spare.database) as connection:
             spares.create_role(connection, self.installation, spare.role, self._credentials(spare))
-            self._clone(connection, spare)
+            self.clone(connection, spare)
             spares.finish(
                 connection,
                 self.installation,
@@ -365,17 +365,14 @@ class TenantDatabaseManager:
             spare = self.installation.spare(location.spare_id)
             provisioning.drop_database(connection, spare, force=True)
 
-    def _clone(self, connection: Connection, location: TenantLocation) -> None:
+    def clone(self, connection: Connection, location: TenantLocation) -> None:
+        """An empty database at the newest revision, where there is none of the name."""
         template = self.installation.template(migrations.head())
         try:
             provisioning.create_database(connection, self.installation, location, template=template)
         except provisioning.TemplateMissing:
-            provisioning.create_database(
-                connection,
-                self.installation,
-                location,
-                template=templates.ensure(self.server_of(location)),
-            )
+            template = templates.ensure(self.server_of(location))
+            provisioning.create_database(connection, self.installation, location, template=template)
 
     def _connect(self, location: TenantLocation) -> Connection:
         credentials = self._credentials(location)

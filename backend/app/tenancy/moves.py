@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.tenancy import provisioning, templates
+from app.tenancy import migrations, provisioning, templates
 from app.tenancy.copying import Copying
 from app.tenancy.inspection.catalog import read_catalog
 from app.tenancy.inspection.drift import SchemaDiffers, differences
@@ -52,7 +52,10 @@ class Passage:
         server = self._manager.server_of(self.target)
         self._manager.drop_tenant_database(self.target)  # what an earlier attempt left
         with server.locked(self.target.database) as connection:
-            templates.build(server, connection, self.target.database, revision)
+            if revision == migrations.head():
+                self._manager.clone(connection, self.target)
+            else:
+                templates.build(server, connection, self.target.database, revision)
             self._manager.admit(connection, self.target)
             provisioning.shut_out(connection, self._manager.installation, self.target)
 

@@ -44,7 +44,7 @@ class Reach:
     """Keeps who waits for a server that is away from holding what others need meanwhile.
 
     One attempt finds out; who comes while it has waited for a second, or within a second after it
-    failed, is refused at once.
+    failed, is refused at once. A server that refuses at once keeps nobody waiting.
     """
 
     def __init__(self) -> None:
@@ -64,8 +64,10 @@ class Reach:
         try:
             yield
         except psycopg.OperationalError as error:
-            if isinstance(error, psycopg.errors.ConnectionTimeout) or _NO_ANSWER.search(str(error)):
-                self._away_until = time.monotonic() + _PATIENCE_SECONDS
+            took = time.monotonic() - now
+            no_answer = isinstance(error, psycopg.errors.ConnectionTimeout)
+            if took > _PATIENCE_SECONDS and (no_answer or _NO_ANSWER.search(str(error))):
+                self._away_until = now + took + _PATIENCE_SECONDS
             raise
         finally:
             with self._lock:

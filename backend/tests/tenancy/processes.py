@@ -33,11 +33,19 @@ class Understudy:
 
     def dies(self, verb: str, *, at: int, **arguments: object) -> bool:
         """Whether the verb had as many exchanges with a server, and was killed at that one."""
+        died: bool = self._die(verb, at, arguments)["died"]
+        return died
+
+    def exchanges_of(self, verb: str, **arguments: object) -> int:
+        """Does the verb, and tells how many exchanges it had."""
+        exchanges: int = self._die(verb, 1_000_000, arguments)["exchanges"]
+        return exchanges
+
+    def _die(self, verb: str, at: int, arguments: dict[str, object]) -> dict[str, Any]:
         given = {name: str(value) for name, value in arguments.items()}
         answer = self.do("die", verb=verb, at=at, arguments=given)
         assert "error" not in answer, answer
-        died: bool = answer["died"]
-        return died
+        return answer
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Text
+from sqlalchemy import DateTime, ForeignKey, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -36,6 +36,14 @@ class MigrationRun(Identified, MainModel):
     """
 
     __tablename__ = "migration_runs"
+    __table_args__ = (
+        Index(
+            "uq_migration_runs_requested",
+            "status",
+            unique=True,
+            postgresql_where=text("status = 'requested'"),
+        ),
+    )
 
     target: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text, default=RunStatus.RUNNING)

@@ -150,7 +150,7 @@ class TenantDatabase(Stamped, MainModel):
     __tablename__ = "tenant_databases"
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
-    server: Mapped[str] = mapped_column(Text)
+    server: Mapped[str] = mapped_column(Text, index=True)
     database: Mapped[str] = mapped_column(Text, unique=True)
     sealed_credentials: Mapped[str] = mapped_column(Text)
     schema_revision: Mapped[str | None] = mapped_column(Text)
@@ -223,7 +223,7 @@ class ServerState(StrEnum):
     DRAINING = "draining"  # gets no new tenants
 
 
-class TenantServer(Stamped, MainModel):
+class TenantServer(Identified, MainModel):
     """A PostgreSQL server of tenants' databases: the default one, or one more.
 
     The default one's URL is a setting; without a row it takes as many tenants as there are.
@@ -232,7 +232,7 @@ class TenantServer(Stamped, MainModel):
 
     __tablename__ = "tenant_servers"
 
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
     address: Mapped[str] = mapped_column(Text)
     sealed_url: Mapped[str | None] = mapped_column(Text)
     region: Mapped[str | None] = mapped_column(Text)

@@ -76,7 +76,8 @@ def upgrade() -> None:
 def _create_servers() -> None:
     op.create_table(
         "tenant_servers",
-        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("id", UUID(), primary_key=True),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("sealed_url", sa.Text()),
         sa.Column("region", sa.Text()),
@@ -90,6 +91,7 @@ def _create_servers() -> None:
             sa.Computed("state = 'active'", persisted=True),
             nullable=False,
         ),
+        sa.UniqueConstraint("name", name="uq_tenant_servers_name"),
         sa.CheckConstraint("state IN ('active', 'draining')", name="ck_tenant_servers_state"),
         sa.CheckConstraint("capacity >= 0", name="ck_tenant_servers_capacity"),
         sa.CheckConstraint(

@@ -99,7 +99,7 @@ def require_new(session: MainSession, name: str) -> None:
     """Raises: ServerTaken: there is one of the name, or it is no name."""
     if not _NAME.fullmatch(name):
         raise ServerTaken(f"{name!r} is no name: use 2 to 32 of a-z, 0-9 and -.")
-    if name == DEFAULT_SERVER or session.get(TenantServer, name) is not None:
+    if name == DEFAULT_SERVER or _named(session, name) is not None:
         raise ServerTaken(f"There is a server {name!r}.")
 
 
@@ -117,7 +117,7 @@ def change(
     Raises:
         ServerNotFound: there is none of the name.
     """
-    server = session.get(TenantServer, name)
+    server = _named(session, name)
     if server is None and name == DEFAULT_SERVER:
         server = TenantServer(name=name, address=address_of(default_url), state=ServerState.ACTIVE)
         session.add(server)
@@ -136,7 +136,7 @@ def remove(session: MainSession, *, name: str) -> None:
         ServerNotFound: there is none of the name, or it is the default one.
         ServerInUse: tenants lie on it.
     """
-    server = session.get(TenantServer, name)
+    server = _named(session, name)
     if server is None or name == DEFAULT_SERVER:
         raise ServerNotFound(f"There is no further server {name!r}.")
     [load] = [each for each in loads(session) if each.name == name]
@@ -152,6 +152,10 @@ def sealed(session: MainSession) -> dict[str, str]:
         )
     )
     return {name: url for name, url in rows if url is not None}
+
+
+def _named(session: MainSession, name: str) -> TenantServer | None:
+    return session.scalar(select(TenantServer).where(TenantServer.name == name))
 
 
 def address_of(url: str) -> str:
