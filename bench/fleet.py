@@ -162,6 +162,7 @@ def _owner(stage: Stage) -> UUID:
             email="alice@acme.example",
             name="Alice",
             password=ids.new_token(),
+            verified=True,
         ).id
 
 
