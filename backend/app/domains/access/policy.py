@@ -4,14 +4,21 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-_VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read"})
+_VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read", "events:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:update", "documents:delete"}
 _ADMIN: Final = _USER | {"documents:manage", "members:manage", "domains:manage", "audit:read"}
 _OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete"}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
 PLATFORM_ADMIN: Final = frozenset(
-    {"tenants:read", "tenants:manage", "tenants:delete", "tenants:suspend", "tenants:read_all"}
+    {
+        "tenants:read",
+        "tenants:manage",
+        "tenants:delete",
+        "tenants:suspend",
+        "tenants:read_all",
+        "dead_letters:manage",
+    }
 )
 
 # documents:update and documents:delete are for one's own; documents:manage lifts that.
