@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
@@ -36,6 +37,9 @@ class NoRegistry:
 
     def locate(self, database: str) -> TenantLocation:
         raise NotFound(database)
+
+    def why_read_only(self, tenant_id: UUID) -> None:
+        """Nobody makes a tenant read-only here."""
 
 
 class Budgeted:

@@ -1,7 +1,7 @@
 """A page of fifty documents: with every check against none at all, and of few against of many.
 
 Both APIs run at the same time in gunicorn, two processes of four threads each, and are asked in
-turns; the first is the product's as `make run` starts it.
+turns; the first is the product's as `make run` starts it, limits on requests included.
 """
 
 import socket

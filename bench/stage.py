@@ -109,6 +109,8 @@ def _environment(admin_url: str, redis_url: str, folder: Path) -> dict[str, str]
         "PROVISIONER_URL": urls[INSTALLATION.provisioner],
         "REDIS_URL": redis_url,
         "STORAGE_PATH": str(folder / "files"),
+        # Each request is counted, as in production, and none refused.
+        **{f"REQUESTS_PER_{name}": "1000000000" for name in ("USER", "TENANT", "ADDRESS")},
     }
 
 

@@ -20,6 +20,7 @@ from app.core import (
     pages,
     problems,
     proxies,
+    rates,
     redis,
     tasks,
     tenant_names,
@@ -45,6 +46,8 @@ from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
+from app.domains.fleet import routes as fleet_routes
+from app.domains.fleet import tasks as fleet_tasks
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -85,6 +88,7 @@ BLUEPRINTS = (
     members.blueprint,
     domains.blueprint,
     admin.blueprint,
+    fleet_routes.blueprint,
     invitations.blueprint,
     registrations.blueprint,
     access_routes.blueprint,
@@ -108,7 +112,14 @@ MODELS = (
     fleet_models,
     document_models,
 )
-TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks, outbox_tasks)
+TASKS = (
+    job_tasks,
+    identity_tasks,
+    tenant_tasks,
+    fleet_tasks,
+    document_tasks,
+    outbox_tasks,
+)
 CONSUMERS = (activity_consumers,)
 
 
@@ -128,6 +139,7 @@ def create_app(settings: Settings) -> Flask:
     recorder = Recorder(marks.init_app(app, settings))
     events.init_app(app, [audit.append, recorder, auth_log.log])
     throttle.init_app(app, settings)
+    rates.init_app(app, settings)
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))
@@ -165,6 +177,7 @@ def create_app(settings: Settings) -> Flask:
 def configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         INSTALLATION_ID=settings.installation_id,
+        RESERVED_SLUGS=frozenset(settings.reserved_slugs),
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
         MAX_VERSIONS=settings.max_versions,
@@ -219,7 +232,7 @@ class TaskEdge:
         self._registry = registry
 
     def __call__(self, tenant_id: UUID) -> AbstractContextManager[TenantSession]:
-        return self._manager.tenant_db_session(self._registry.locate_ready(tenant_id))
+        return self._manager.tenant_db_session(self._registry.locate_writable(tenant_id))
 
 
 def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, ...]:

@@ -69,7 +69,12 @@ def test_it_refuses(
 
 
 def test_production_is_refused_with_settings_that_would_do(development: Laboratory) -> None:
-    changes = {"ENVIRONMENT": "production", "PUBLIC_URL": "https://api.example.com"}
+    changes = {
+        "ENVIRONMENT": "production",
+        "PUBLIC_URL": "https://api.example.com",
+        "MAIL_URL": "smtps://mail:465",
+        "MAIL_FROM": "shop@example.com",
+    }
     done = reset(development, "--yes", **changes)
     assert done.returncode == 1
     assert "ENVIRONMENT is production: nothing was changed." in done.stderr

@@ -49,7 +49,7 @@ def init_app(app: Flask) -> None:
     app.add_url_rule("/api/docs/<name>", "docs_asset", asset)
 
 
-@endpoint(allow=PUBLIC, transaction=None)
+@endpoint(allow=PUBLIC, transaction=None, limited=False)
 def contract() -> Response:
     """This document: every route, what it takes and gives, and who may."""
     known = current_app.extensions
@@ -59,7 +59,7 @@ def contract() -> Response:
     return _revalidated(response)
 
 
-@endpoint(allow=PUBLIC, transaction=None, gives_file=True)
+@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file=True)
 def page() -> Response:
     """This document for people."""
     response = Response(_PAGE, content_type="text/html; charset=utf-8")
@@ -67,7 +67,7 @@ def page() -> Response:
     return _revalidated(response)
 
 
-@endpoint(allow=PUBLIC, transaction=None, gives_file=True, errors=(404,))
+@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file=True, errors=(404,))
 def asset(name: str) -> Response:
     """A file of that page."""
     if name == "start.js":

@@ -116,13 +116,13 @@ def init_app(app: Flask, parts: Sequence[Part]) -> None:
     app.add_url_rule("/health/ready", "ready", ready)
 
 
-@endpoint(allow=PUBLIC, transaction=None, returns=Health)
+@endpoint(allow=PUBLIC, transaction=None, limited=False, returns=Health)
 def health() -> dict[str, str]:
     """Whether this process answers; asks nothing of any other part."""
     return {"status": "ok"}
 
 
-@endpoint(allow=PUBLIC, transaction=None, returns=Readiness, errors=(503,))
+@endpoint(allow=PUBLIC, transaction=None, limited=False, returns=Readiness, errors=(503,))
 def ready() -> dict[str, Any]:
     """Whether this process can serve, and how long each part it depends on takes to answer."""
     parts = cast("Probes", current_app.extensions["probes"]).ask()

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property, wraps
 from typing import Any, Final, Literal, Protocol, cast
 
-from flask import Response, current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import auth_log, conditions, events, payloads
+from app.core import auth_log, conditions, events, payloads, rates
 from app.core.caller import Caller
 from app.core.db import record_despite
+from app.core.deprecation import Deprecation
 from app.core.dumping import Dump, dumper
-from app.core.errors import Forbidden, NotFound, Unprocessable
+from app.core.errors import AppError, Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
 from app.core.logs import log_context
 from app.core.tenant_names import TenantName, current_tenant_names
@@ -72,10 +73,12 @@ class Endpoint:
     may_answer_later: bool
     errors: tuple[int, ...]
     throttle: Throttle | None
+    limited: bool
     takes_file: bool
     gives_file: bool
     versioned: bool
     conditional: bool
+    deprecated: Deprecation | None
 
     @cached_property
     def dump(self) -> Dump:
@@ -98,9 +101,11 @@ def endpoint(
     may_answer_later: bool = False,
     errors: tuple[int, ...] = (),
     throttle: Throttle | None = None,
+    limited: bool = True,
     takes_file: bool = False,
     gives_file: bool = False,
     versioned: bool = False,
+    deprecated: Deprecation | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
@@ -110,9 +115,10 @@ def endpoint(
     transactions: the function gets ``open_session`` and hands it to its verb. ``any_state`` is for
     routes that answer for a tenant that is suspended or has no database yet. A body that is not
     required may be left out, and is then loaded as an empty one. ``throttle`` limits how often: too
-    often is 429, and 503 where it cannot be counted. A ``versioned`` result has a ``revision``,
-    which becomes its ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of
-    bytes) only document what the view does itself.
+    often is 429, and 503 where it cannot be counted. ``limited=False`` leaves the route out of
+    the limits that all requests share. A ``versioned`` result has a ``revision``, which becomes its
+    ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of bytes) only
+    document what the view does itself. A ``deprecated`` route says so in each answer.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
@@ -127,16 +133,26 @@ def endpoint(
             returns=returns,
             status=status,
             may_answer_later=may_answer_later,
-            errors=errors if throttle is None else (*errors, 429, 503),
+            errors=_with_limits(errors, throttle, limited=limited),
             throttle=throttle,
+            limited=limited,
             takes_file=takes_file,
             gives_file=gives_file,
             versioned=versioned,
             conditional="if_match" in wanted,
+            deprecated=deprecated,
         )
         return _wrapped(view, stated, wanted)
 
     return decorate
+
+
+def _with_limits(
+    errors: tuple[int, ...], throttle: Throttle | None, *, limited: bool
+) -> tuple[int, ...]:
+    if throttle is not None:
+        return (*errors, 429, 503)
+    return (*errors, 429) if limited else errors
 
 
 def _wrapped(
@@ -144,9 +160,10 @@ def _wrapped(
 ) -> Callable[..., Response]:
     @wraps(view)
     def wrapper(**path: Any) -> Response:
+        if stated.deprecated is not None:
+            after_this_request(stated.deprecated.tell)
         with log_context(request_id=g.request_id):
             caller = _admit(stated, path)
-            g.caller = caller
             with log_context(**_who(caller)), originating(_origin(caller)):
                 given = {"caller": caller, **path, **_payloads(stated)}
                 given["attempt"] = _count(stated, caller, given.get("body"))
@@ -168,11 +185,17 @@ def current_edge() -> Edge:
 def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
     """The caller, who may do this; the path's tenant is the one that it stands for."""
     if stated.allow == PUBLIC:
+        _limit(stated, None)
         return None
-    tenant = current_tenant_names().of(request, path.get("tenant_id"))
-    caller = current_edge().identify(
-        request.headers.get("Authorization"), tenant, any_state=stated.any_state
-    )
+    try:
+        tenant = current_tenant_names().of(request, path.get("tenant_id"))
+        caller = g.caller = current_edge().identify(
+            request.headers.get("Authorization"), tenant, any_state=stated.any_state
+        )
+    except AppError:
+        _limit(stated, None)
+        raise
+    _limit(stated, caller)
     if stated.allow != SIGNED_IN and not caller.allows(stated.allow):
         if tenant is not None and caller.role is None:  # no member: nothing in it exists
             raise NotFound("There is no such tenant.")
@@ -180,6 +203,12 @@ def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
     if tenant is not None:
         path["tenant_id"] = caller.tenant_id
     return caller
+
+
+def _limit(stated: Endpoint, caller: Caller | None) -> None:
+    """Who is not known counts for the address alone."""
+    if stated.limited:
+        rates.count_request(caller)
 
 
 def _who(caller: Caller | None) -> dict[str, object]:

@@ -47,7 +47,9 @@ class Marks:
             self._redis.hset(self._key, lane, secrets.token_hex(8))
         except RedisError as error:
             self._silent_until = time.monotonic() + _SILENCE_SECONDS
-            logger.warning("outbox not marked; a sweep will find it", extra={"reason": str(error)})
+            logger.warning(
+                "outbox not marked; a walk will come past it", extra={"reason": str(error)}
+            )
 
     def read(self) -> tuple[Mapping[str, str], bool]:
         """The marks by lane, and whether Redis knew nothing of us: it was emptied.

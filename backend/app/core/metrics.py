@@ -44,6 +44,12 @@ _seconds: Final = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=_registry,
 )
+_limited: Final = Counter(
+    "tenantry_requests_limited",
+    "Requests that a limit refused, or that were let through uncounted.",
+    ["limit"],
+    registry=_registry,
+)
 _connections: Final = Gauge(
     "tenantry_tenant_connections",
     "Connections to tenants' databases.",
@@ -219,7 +225,12 @@ def observe_request(*, method: str, route: str, status: int, seconds: float) -> 
     _seconds.labels(method, route).observe(seconds)
 
 
-@endpoint(allow=PUBLIC, transaction=None, gives_file=True, errors=(401, 404))
+def observe_limit(limit: str) -> None:
+    """``limit`` is user, tenant, address or uncounted."""
+    _limited.labels(limit).inc()
+
+
+@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file=True, errors=(401, 404))
 def metrics() -> Response:
     """Figures for Prometheus, to whoever holds METRICS_TOKEN; without one there are none."""
     source = cast("Metrics", current_app.extensions["metrics"])

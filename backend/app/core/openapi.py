@@ -10,7 +10,7 @@ from flask import Flask
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
-from app.core.errors import AppError
+from app.core.errors import AppError, TooManyRequests
 from app.core.examples import example_of
 from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
 from app.core.tenant_names import CURRENT, HEADER
@@ -40,6 +40,17 @@ _IF_MATCH: Final = {
     "name": "If-Match",
     "description": "ETags that the change is meant for; 412 where it is another by now.",
     "schema": {"type": "string"},
+}
+_WAIT: Final = {
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
+    "RateLimit": {
+        "description": "What is left of each limit, and of one that refuses until when.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "What each limit allows, in so many seconds.",
+        "schema": {"type": "string"},
+    },
 }
 _ETAG: Final = {"ETag": {"description": "The revision.", "schema": {"type": "string"}}}
 
@@ -105,6 +116,9 @@ def _operation(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
         "parameters": _parameters(rule, stated),
         "responses": _successes(stated) | _failures(stated),
     }
+    if stated.deprecated is not None:
+        operation["deprecated"] = True
+        operation["description"] += f"\n\n{stated.deprecated.text}"
     if stated.body is not None:
         operation["requestBody"] = {
             "required": stated.body_required,
@@ -167,10 +181,11 @@ def _failures(stated: Endpoint) -> dict[str, Any]:
 def _failure(cls: type[AppError], description: str | None = None) -> dict[str, Any]:
     """``code`` is the example's, or a more precise one of the same status: see docs/errors.md."""
     example = cls("What to do about it.").problem("0b6d2f7c9e5a4d31a8f40c1e72b95d63")
-    return {
+    failure: dict[str, Any] = {
         "description": description or cls.title,
         "content": {"application/problem+json": {"schema": Problem, "example": example}},
     }
+    return failure | {"headers": _WAIT} if cls is TooManyRequests else failure
 
 
 def _all_errors() -> list[type[AppError]]:

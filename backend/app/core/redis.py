@@ -12,16 +12,20 @@ from app.settings import Settings
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Each command takes REDIS_TIMEOUT_SECONDS at most, and as long again to connect.
+    app.extensions["redis"] = connect(settings, timeout=settings.redis_timeout_seconds)
+
+
+def connect(settings: Settings, *, timeout: float) -> Redis:
+    """A client whose commands take ``timeout`` seconds at most, and as long again to connect.
 
     A connection that died in the pool is replaced once; a server that does not answer is not asked
     twice.
     """
-    app.extensions["redis"] = Redis.from_url(
+    return Redis.from_url(
         settings.redis_url.get_secret_value(),
         decode_responses=True,
-        socket_connect_timeout=settings.redis_timeout_seconds,
-        socket_timeout=settings.redis_timeout_seconds,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
         retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
     )
 

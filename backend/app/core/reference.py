@@ -57,7 +57,7 @@ def errors_page() -> str:
     told = [cls for cls in _family(AppError) if "code" in vars(cls)]
     rows = [
         f"| `{cls.code}` | {cls.status} | {_paragraphs(cls)[0]} | {_advice(cls)} |"
-        for cls in sorted(told, key=lambda cls: (cls.status, cls.code))
+        for cls in sorted(told, key=lambda cls: (cls.status, cls.code, cls.__module__))
     ]
     return _ERRORS + "\n".join(rows) + "\n"
 

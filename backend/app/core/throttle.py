@@ -225,9 +225,9 @@ class Counters:
             Throttled: a limit refuses it.
             CannotCount: Redis does not answer.
         """
-        subjects: dict[Subject, str] = {"account": account.lower(), "address": _site(address)}
+        subjects: dict[Subject, str] = {"account": account.lower(), "address": site_of(address)}
         keys = {
-            limit: self._key(throttle, limit.kind, *(subjects[one] for one in limit.by))
+            limit: self.key(throttle.name, limit.kind, *(subjects[one] for one in limit.by))
             for limit in throttle.limits(self._settings)
         }
         attempt = Attempt(
@@ -236,7 +236,7 @@ class Counters:
             redis=self._redis,
             own=tuple(key for limit, key in keys.items() if len(limit.by) > 1),
             shared=tuple(key for limit, key in keys.items() if len(limit.by) <= 1),
-            known=self._key(throttle, "known", *subjects.values()),
+            known=self.key(throttle.name, "known", *subjects.values()),
             known_for_seconds=self._known_for_seconds(keys),
         )
         self._count(throttle, attempt, keys)
@@ -250,9 +250,10 @@ class Counters:
         """The same for the same parts; without SECRET_KEY nobody can test a guess on it."""
         return hmac.digest(self._secret, json.dumps(parts).encode(), "sha256").hex()[:32]
 
-    def _key(self, throttle: Throttle, kind: str, *parts: str) -> str:
+    def key(self, name: str, kind: str, *parts: str) -> str:
+        """Of one counter: what is counted, by what, and a pseudonym for whose it is."""
         pseudonym = self._pseudonym(*parts)
-        return f"{self._settings.installation_id}:throttle:{throttle.name}:{kind}:{pseudonym}"
+        return f"{self._settings.installation_id}:throttle:{name}:{kind}:{pseudonym}"
 
     def _count(self, throttle: Throttle, attempt: Attempt, keys: Mapping[Limit, str]) -> None:
         arguments: list[str | int] = [attempt.id]
@@ -282,7 +283,7 @@ def current_counters() -> Counters:
     return cast("Counters", current_app.extensions["counters"])
 
 
-def _site(address: str | None) -> str:
+def site_of(address: str | None) -> str:
     """What counts as one client: an IPv4 address, or the site of an IPv6 address."""
     parsed = parse_address(address or "")
     if isinstance(parsed, IPv6Address):

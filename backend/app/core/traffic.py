@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Flask, Response, g, request
 
-from app.core import metrics
+from app.core import metrics, rates
 from app.core.caller import Caller
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,9 @@ def _finish(response: Response) -> Response:
     route = "none" if request.url_rule is None else request.url_rule.rule
     status = response.status_code
     metrics.observe_request(method=method, route=route, status=status, seconds=seconds)
+    limit = rates.outcome()
+    if limit is not None:
+        metrics.observe_limit(limit)
     noted: dict[str, object] = {
         "method": method,
         "route": route,
@@ -38,6 +41,8 @@ def _finish(response: Response) -> Response:
         "milliseconds": round(seconds * 1000, 1),
         "request_id": g.get("request_id"),
     }
+    if limit is not None:
+        noted["limit"] = limit
     caller: Caller | None = g.get("caller")
     if caller is not None:
         noted |= {"user": caller.user_id, "tenant": caller.tenant_id}

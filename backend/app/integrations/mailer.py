@@ -164,8 +164,6 @@ def create_mailer(settings: Settings) -> Mailer:
     """What MAIL_URL asks for; nothing is connected yet."""
     url = urlsplit(settings.mail_url.get_secret_value())
     if url.scheme == "console":
-        if settings.public_url.startswith("https://"):
-            logger.warning("mails, with links that open accounts, go into the log: set MAIL_URL")
         return ConsoleMailer(folder=settings.mail_folder)
     return SmtpMailer(url, sender=settings.mail_from or "")
 

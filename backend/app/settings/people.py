@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from app.settings.rules import Group
+from app.settings.rules import Environment, Group, in_production
 
 # Scheme, whether there is a host, query.
 _MAILERS: Final = frozenset(
@@ -60,6 +60,19 @@ class People(Group):
     mail_requests_over_all: Annotated[int, Field(ge=1)] = 2000
     """All of them."""
 
+    rate_limits: bool | None = None
+    """Whether the three limits below hold; unless it says otherwise, they do not under testing."""
+    request_window_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """The span of the three limits below."""
+    requests_per_user: Annotated[int, Field(ge=1)] = 600
+    """Requests of one user."""
+    requests_per_tenant: Annotated[int, Field(ge=1)] = 6000
+    """Requests of all members of one tenant in it."""
+    requests_per_address: Annotated[int, Field(ge=1)] = 3000
+    """Requests from one client's address, with and without a token."""
+    rate_limit_timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """How long a request waits for Redis to count it, before it passes uncounted."""
+
     # RFC 9106's second recommendation is 64 MiB, 3 passes, 4 lanes.
     password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
     """argon2id's memory (RFC 9106); a change rehashes at the next sign-in."""
@@ -68,7 +81,8 @@ class People(Group):
 
     mail_url: SecretStr = SecretStr("console:")
     """`smtp://user:password@host:587` with STARTTLS required (`?starttls=off` for a relay on the
-    same host), `smtps://user:password@host:465`, or `console:` for development."""
+    same host), `smtps://user:password@host:465`, or `console:`, which
+    logs mails with their links and is refused in production."""
     mail_from: Annotated[str, Field(pattern=_MAILBOX)] | None = None
     """Sender of mails, required with SMTP: `Acme Support <support@acme.example>`."""
     mail_folder: Path | None = None
@@ -84,9 +98,14 @@ class People(Group):
     invitation_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """Life of an invitation (7 days)."""
 
+    @field_validator("rate_limits")
+    @classmethod
+    def _limits_hold(cls, limits: bool | None, info: ValidationInfo) -> bool:  # noqa: FBT001
+        return info.data.get("environment") != Environment.TESTING if limits is None else limits
+
     @field_validator("mail_url")
     @classmethod
-    def _names_a_mailer(cls, url: SecretStr) -> SecretStr:
+    def _names_a_mailer(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
         try:
             parts = urlsplit(url.get_secret_value())
             known = parts.port is None or parts.port > 0
@@ -96,6 +115,8 @@ class People(Group):
             raise ValueError(
                 "it is console:, smtp://host?starttls=required (or off) or smtps://host"
             )
+        if parts.scheme == "console" and in_production(info):
+            raise ValueError("it is a mail server's in production: links of mails open accounts")
         return url
 
     @model_validator(mode="after")

@@ -17,6 +17,15 @@ _SERVER: Final = re.compile(
     r"(?:(?P<v4>[\d.]+)|\[(?P<v6>[\da-f:]+)\])(?::\d{1,5})?\Z|(?P<bare>[\da-f:]+)\Z"
 )
 _SEED_BYTES: Final = 32
+# Beside what is usual: the hosts that autoconfiguration of mail and proxies asks, unasked, and
+# the local parts to which certificates are sent (RFC 2142, CA/Browser Forum 3.2.2.4.4).
+_RESERVED_SLUGS: Final = (
+    *("account", "admin", "administrator", "api", "app", "assets", "auth", "autoconfig"),
+    *("autodiscover", "billing", "blog", "cdn", "console", "current", "docs", "files", "ftp"),
+    *("help", "hostmaster", "imap", "localhost", "login", "mail", "ns1", "ns2", "oauth"),
+    *("platform", "pop", "postmaster", "root", "security", "smtp", "sso", "static", "status"),
+    *("support", "tenantry", "webmaster", "wpad", "www"),
+)
 
 
 class Tenants(Group):
@@ -43,6 +52,10 @@ class Tenants(Group):
     opaque_database_names: bool = False
     """Names new tenants' databases `tenant_{uuid}`, without the slug."""
 
+    tenant_pool_size: Annotated[int, Field(ge=0, le=500)] = 0
+    """Databases that are kept ready for new tenants, so that creating one does not wait; 8 MB
+    each. 0: each is made when it is asked for."""
+
     job_lease_seconds: Annotated[float, Field(ge=1, le=600)] = 30
     """A job whose worker is silent for so long is given to another; so is one nobody has taken."""
     job_attempts: Annotated[int, Field(ge=1, le=100)] = 10
@@ -56,6 +69,8 @@ class Tenants(Group):
 
     tenant_base_domain: Annotated[str, Field(pattern=_DOMAIN)] | None = None
     """Tenants answer to `{slug}.` this domain; needs a wildcard record and certificate."""
+    reserved_slugs: Annotated[tuple[str, ...], NoDecode] = _RESERVED_SLUGS
+    """Slugs that no new tenant gets, separated by commas: names that hosts of the product have."""
     tenant_creation_wait: Annotated[float, Field(ge=0, le=60)] = 10.0
     """Seconds for which creating a tenant waits for its database, before 202."""
     tenant_grace_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
@@ -81,9 +96,9 @@ class Tenants(Group):
     report_signing_key: SecretStr | None = None
     """URL-safe base64 of 32 random bytes: the seed of the Ed25519 key that signs audit reports."""
 
-    @field_validator("dns_servers", mode="before")
+    @field_validator("dns_servers", "reserved_slugs", mode="before")
     @classmethod
-    def _split_servers(cls, value: object) -> object:
+    def _split_lists(cls, value: object) -> object:
         return split(value) if isinstance(value, str) else value
 
     @field_validator("dns_servers")

@@ -123,7 +123,11 @@ def _revoke_public(connection: Connection, database: str) -> None:
 def _create_roles(
     connection: Connection, installation: Installation, credentials: Mapping[str, Credentials]
 ) -> None:
-    for role in (installation.schema_owner, installation.tenant_rw):
+    for role in (
+        installation.schema_owner,
+        installation.tenant_rw,
+        installation.tenant_ro,
+    ):
         if not _role_exists(connection, role):
             connection.execute(statement("CREATE ROLE {role} NOLOGIN", role=role))
     for role, attributes in _login_roles(installation).items():
@@ -136,6 +140,7 @@ def _create_roles(
     for grant in (
         "GRANT {schema_owner} TO {provisioner}",
         "GRANT {tenant_rw} TO {provisioner} WITH ADMIN OPTION",
+        "GRANT {tenant_ro} TO {provisioner} WITH ADMIN OPTION",
         # DROP DATABASE … WITH (FORCE) ends a tenant's sessions.
         "GRANT pg_signal_backend TO {provisioner}",
         "GRANT CONNECT ON DATABASE postgres TO {provisioner}",
@@ -218,6 +223,7 @@ def _with_roles(text: str, installation: Installation) -> sql.Composed:
         provisioner=installation.provisioner,
         schema_owner=installation.schema_owner,
         tenant_rw=installation.tenant_rw,
+        tenant_ro=installation.tenant_ro,
     )
 
 

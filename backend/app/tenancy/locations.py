@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from app.core.errors import Unavailable
+from app.core.errors import AppError, Unavailable
 
 
 class TenantUnavailable(Unavailable):
@@ -18,12 +18,18 @@ class TenantUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLocation:
-    """A tenant's database, its role (of the same name) and the sealed login of that role."""
+    """A tenant's database, its role (of the same name) and the sealed login of that role.
+
+    ``read_only`` is what the registry said when it was asked; what holds is the role's membership.
+    ``spare_id`` names the database out of the pool that it is going to be, until it is.
+    """
 
     tenant_id: UUID
     server: str
     database: str
     sealed_credentials: str = field(repr=False)
+    read_only: bool = False
+    spare_id: UUID | None = None
 
     @property
     def role(self) -> str:
@@ -44,6 +50,10 @@ class Registry(Protocol):
         Raises:
             NotFound: no tenant has this database.
         """
+        ...
+
+    def why_read_only(self, tenant_id: UUID) -> AppError | None:
+        """What to answer to a write that the tenant's role was not allowed; None: no reason."""
         ...
 
 

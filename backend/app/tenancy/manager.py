@@ -3,22 +3,25 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from typing import cast
 from uuid import UUID
 
 import psycopg
 from flask import Flask, current_app
+from sqlalchemy.exc import ProgrammingError
 
+from app.core import ids
 from app.core.db import transaction
 from app.core.secrets import SecretBox
 from app.settings import Settings
-from app.tenancy import migrations, provisioning, templates
+from app.tenancy import migrations, provisioning, spares, templates
 from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
 from app.tenancy.credentials import Credentials
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach
-from app.tenancy.locations import Registry, TenantLocation, located
+from app.tenancy.locations import Registry, TenantLocation, TenantUnavailable, located
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
@@ -35,6 +38,7 @@ class Door(StrEnum):
     """How a tenant's database stands to its role."""
 
     OPEN = "open"
+    READ_ONLY = "read-only"
     SHUT = "shut"
     GONE = "gone"
 
@@ -80,9 +84,14 @@ class TenantDatabaseManager:
         Raises:
             NotFound: no tenant has this database.
             TenantBusy: no connection came free in time.
+            AppError: it wrote, and the tenant is read-only; the registry says why.
         """
         location = self._locate(tenant)
-        with located(location), transaction(TenantSession(self.engine, location)) as session:
+        with (
+            self._writes_explained(location),
+            located(location),
+            transaction(TenantSession(self.engine, location)) as session,
+        ):
             yield session
 
     @contextmanager
@@ -123,14 +132,34 @@ class TenantDatabaseManager:
             return migrations.head()
         return self.create_tenant_tables(location)
 
+    def claimed_location(self, location: TenantLocation, spare: TenantLocation) -> TenantLocation:
+        """The location of a tenant that is going to have the spare, with the spare's login."""
+        login = self._secrets.open(spare.sealed_credentials, context=spare.context)
+        return replace(
+            location,
+            server=spare.server,
+            spare_id=spare.tenant_id,
+            sealed_credentials=self._secrets.seal(login, context=location.context),
+        )
+
     def create_tenant_database(self, tenant: str | TenantLocation) -> bool:
-        """Role, database and grants; True where the database is new, and so at the newest revision.
+        """Role, database and grants; True where the database is new and at the newest revision.
 
         Raises:
             ServerUnavailable, TenantUnavailable: as `provision`.
         """
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
+            adopted = spares.adopt(
+                connection,
+                self.installation,
+                location,
+                connection_limit=self._settings.tenant_role_connection_limit,
+                statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
+            )
+            if adopted is not None:
+                return adopted == migrations.head()
+            self._drop_spare(connection, location)
             provisioning.create_role(
                 connection,
                 self.installation,
@@ -194,6 +223,9 @@ class TenantDatabaseManager:
             match wanted():
                 case Door.OPEN:
                     provisioning.let_in(connection, self.installation, location)
+                case Door.READ_ONLY:
+                    provisioning.make_read_only(connection, self.installation, location)
+                    self.pool.close_tenant(location.database)
                 case Door.SHUT if provisioning.role_exists(connection, location):
                     provisioning.shut_out(connection, self.installation, location)
                     self.pool.close_tenant(location.database)
@@ -207,10 +239,57 @@ class TenantDatabaseManager:
             provisioning.shut_out(connection, self.installation, location)
         self.pool.close_tenant(location.database)
 
+    def make_tenant_database_read_only(self, tenant: str | TenantLocation) -> None:
+        """Takes the right to write away, and ends the sessions that might, in every process."""
+        location = self._locate(tenant)
+        with self.server.locked(location.database) as connection:
+            provisioning.make_read_only(connection, self.installation, location)
+        self.pool.close_tenant(location.database)
+
+    def can_be_read_only(self, tenant: str | TenantLocation) -> bool:
+        """Whether its schema is new enough to let a reader read."""
+        with self.server.connect_as_owner(self._locate(tenant).database) as connection:
+            return provisioning.can_be_read_only(connection, self.installation)
+
     def resume_tenant_database(self, tenant: str | TenantLocation) -> None:
+        """Lets the role in to read and to write, whatever it was before."""
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
             provisioning.let_in(connection, self.installation, location)
+
+    # Databases that wait for a tenant.
+
+    @property
+    def keeps_spares(self) -> bool:
+        return self._settings.tenant_pool_size > 0
+
+    def new_spare(self) -> TenantLocation:
+        """A name and a login for a spare database, to be kept before it is made."""
+        spare_id = ids.new_id()
+        return spares.location_of(
+            self.installation,
+            spare_id,
+            server=DEFAULT_SERVER,
+            sealed_credentials=self._secrets.seal(
+                Credentials.generate().dumps(), context=str(spare_id)
+            ),
+        )
+
+    def make_spare(self, spare: TenantLocation) -> None:
+        """A database at the newest revision that nobody can enter yet; once only.
+
+        Raises:
+            ServerUnavailable: the server cannot be reached.
+        """
+        with self.server.locked(spare.database) as connection:
+            spares.create_role(connection, self.installation, spare.role, self._credentials(spare))
+            self._clone(connection, spare)
+            spares.finish(
+                connection,
+                self.installation,
+                spare.database,
+                statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
+            )
 
     # Isolation.
 
@@ -238,6 +317,21 @@ class TenantDatabaseManager:
         """For a forked child: the parent's connections are not closed, only not used."""
         self.engine.dispose(close=False)
 
+    @contextmanager
+    def _writes_explained(self, location: TenantLocation) -> Iterator[None]:
+        """Says why where the role lacks a right because its tenant is read-only."""
+        try:
+            yield
+        except ProgrammingError as error:
+            if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise
+            reason = self._registry.why_read_only(location.tenant_id)
+            if reason is None:
+                raise
+            if not location.read_only:  # it was not yet when the work began; a read may succeed now
+                raise TenantUnavailable("This tenant has just become read-only.") from error
+            raise reason from error
+
     def _locate(self, tenant: str | TenantLocation) -> TenantLocation:
         return tenant if isinstance(tenant, TenantLocation) else self._registry.locate(tenant)
 
@@ -248,12 +342,21 @@ class TenantDatabaseManager:
 
     def _drop(self, connection: Connection, location: TenantLocation, *, force: bool) -> None:
         comment = comment_of(connection, location.database)
-        if comment is not None and not self.installation.owns(comment, "tenant"):
+        if comment is not None and not any(
+            self.installation.owns(comment, kind) for kind in ("tenant", spares.MARK)
+        ):
             raise provisioning.NotOurs(location.database)
         # Our own idle connections are no reason to call it in use.
         self.pool.close_tenant(location.database)
-        provisioning.drop_database(connection, location, force=force)
+        provisioning.drop_database(connection, location.database, force=force)
         self.pool.close_tenant(location.database)
+        self._drop_spare(connection, location)
+
+    def _drop_spare(self, connection: Connection, location: TenantLocation) -> None:
+        """What is left of a spare that was claimed and did not become the tenant's."""
+        if location.spare_id is not None:
+            spare = self.installation.spare(location.spare_id)
+            provisioning.drop_database(connection, spare, force=True)
 
     def _clone(self, connection: Connection, location: TenantLocation) -> None:
         template = self.installation.template(migrations.head())

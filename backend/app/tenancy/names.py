@@ -14,6 +14,7 @@ from uuid import UUID
 # PostgreSQL cuts identifiers at NAMEDATALEN - 1 bytes.
 MAXIMUM_BYTES: Final = 63
 _PREFIX: Final = "tenant_"
+_HEX: Final = re.compile(r"[0-9a-f]{32}")
 _TENANT_ID: Final = re.compile(r"tenant_(?:[a-z0-9_]+_)?([0-9a-f]{32})")
 
 
@@ -54,6 +55,11 @@ class Installation:
         return f"{self.id}_tenant_rw"
 
     @property
+    def tenant_ro(self) -> str:
+        """What it may do instead while the tenant is read-only; cannot log in."""
+        return f"{self.id}_tenant_ro"
+
+    @property
     def base_template(self) -> str:
         """An empty database with what only a superuser can take away from PUBLIC taken away."""
         return f"{self.id}_base"
@@ -67,6 +73,15 @@ class Installation:
 
     def is_scratch(self, database: str) -> bool:
         return database.startswith(f"{self.id}_scratch_")
+
+    def spare(self, spare_id: UUID) -> str:
+        """A database, and its role, that wait for a tenant and get its name then."""
+        return f"{self.id}_spare_{spare_id.hex}"
+
+    def spare_id_of(self, name: str) -> UUID | None:
+        """None where it is no spare's name."""
+        rest = name.removeprefix(f"{self.id}_spare_")
+        return UUID(rest) if rest != name and _HEX.fullmatch(rest) else None
 
     def comment(self, kind: str, **more: str) -> str:
         """The mark on everything that belongs to this installation."""

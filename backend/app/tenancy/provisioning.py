@@ -48,20 +48,28 @@ def create_role(
     connection_limit: int,
 ) -> None:
     """The tenant's login, as the registry knows it, whether or not it existed before."""
-    with connection.transaction():
-        verb: LiteralString = "ALTER" if role_exists(connection, location) else "CREATE"
-        connection.execute(
-            sql.SQL(verb)
-            + sql.SQL(" ROLE {role} LOGIN PASSWORD {verifier} CONNECTION LIMIT {limit}").format(
-                role=sql.Identifier(location.role),
-                verifier=sql.Literal(credentials.verifier),
-                limit=sql.Literal(connection_limit),
-            )
-        )
-        # A role may change its own defaults.
-        connection.execute(statement("ALTER ROLE {role} RESET ALL", role=location.role))
-        grant_membership(connection, installation, location)
-        _comment(connection, "ROLE", location.role, installation.comment("tenant"))
+    verb: LiteralString = "ALTER" if role_exists(connection, location) else "CREATE"
+    at_once(
+        connection,
+        sql.SQL(verb)
+        + sql.SQL(" ROLE {role} PASSWORD {verifier}").format(
+            role=sql.Identifier(location.role), verifier=sql.Literal(credentials.verifier)
+        ),
+        *role_rights(installation, location.role, connection_limit=connection_limit),
+    )
+
+
+def role_rights(
+    installation: Installation, role: str, *, connection_limit: int
+) -> Iterator[sql.Composed]:
+    """What makes a role a tenant's."""
+    yield statement("ALTER ROLE {role} LOGIN CONNECTION LIMIT ", role=role) + sql.Literal(
+        connection_limit
+    )
+    # A role may change its own defaults.
+    yield statement("ALTER ROLE {role} RESET ALL", role=role)
+    yield statement("GRANT {group} TO {role}", group=installation.tenant_rw, role=role)
+    yield comment_on("ROLE", role, installation.comment("tenant"))
 
 
 def role_exists(connection: Connection, location: TenantLocation) -> bool:
@@ -111,44 +119,50 @@ def open_database(
     statement_timeout_ms: int,
 ) -> None:
     """The grants that a clone does not inherit, the mark, and then the door."""
-    names = {"database": location.database, "role": location.role}
-    with connection.transaction():
-        for text in (
-            "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
-            "GRANT CONNECT ON DATABASE {database} TO {role}",
-        ):
-            connection.execute(statement(text, **names))
-        connection.execute(
-            statement("ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = ", **names)
-            + sql.Literal(statement_timeout_ms)
-        )
-        mark = installation.comment("tenant", tenant=str(location.tenant_id))
-        _comment(connection, "DATABASE", location.database, mark)
-        connection.execute(statement("ALTER DATABASE {database} ALLOW_CONNECTIONS true", **names))
+    at_once(
+        connection,
+        *database_rights(location.database, statement_timeout_ms=statement_timeout_ms),
+        *opening(installation, location),
+    )
 
 
-def drop_database(connection: Connection, location: TenantLocation, *, force: bool) -> None:
-    """Drops the database, then its role. What is already gone is passed over.
+def database_rights(name: str, *, statement_timeout_ms: int) -> Iterator[sql.Composed]:
+    """What the role of the database's name may do with it, and nobody else."""
+    yield statement("REVOKE ALL ON DATABASE {name} FROM PUBLIC", name=name)
+    yield statement("GRANT CONNECT ON DATABASE {name} TO {name}", name=name)
+    yield statement("ALTER ROLE {name} IN DATABASE {name} SET statement_timeout = ", name=name) + (
+        sql.Literal(statement_timeout_ms)
+    )
+
+
+def opening(installation: Installation, location: TenantLocation) -> Iterator[sql.Composed]:
+    mark = installation.comment("tenant", tenant=str(location.tenant_id))
+    yield comment_on("DATABASE", location.database, mark)
+    yield statement("ALTER DATABASE {name} ALLOW_CONNECTIONS true", name=location.database)
+
+
+def drop_database(connection: Connection, name: str, *, force: bool) -> None:
+    """Drops the database, then the role of its name. What is already gone is passed over.
 
     Raises:
         DatabaseInUse: it has sessions and ``force`` is false.
     """
     try:
         connection.execute(
-            statement("DROP DATABASE IF EXISTS {database}", database=location.database)
+            statement("DROP DATABASE IF EXISTS {database}", database=name)
             + sql.SQL(" WITH (FORCE)" if force else "")
         )
     except errors.ObjectInUse as error:
         raise DatabaseInUse("The database has open sessions; drop it with force.") from error
-    connection.execute(statement("DROP ROLE IF EXISTS {role}", role=location.role))
+    connection.execute(statement("DROP ROLE IF EXISTS {role}", role=name))
 
 
 def grant_membership(
     connection: Connection, installation: Installation, location: TenantLocation
 ) -> None:
-    connection.execute(
-        statement("GRANT {group} TO {role}", group=installation.tenant_rw, role=location.role)
-    )
+    """To read and to write."""
+    for text in ("REVOKE {ro} FROM {role}", "GRANT {rw} TO {role}"):
+        connection.execute(statement(text, **_groups(installation, location)))
 
 
 def shut_out(connection: Connection, installation: Installation, location: TenantLocation) -> None:
@@ -159,11 +173,46 @@ def shut_out(connection: Connection, installation: Installation, location: Tenan
     Raises:
         TenantUnavailable: there is no such role, or one of its sessions outlived the deadline.
     """
-    names = {"group": installation.tenant_rw, "role": location.role}
+    names = _groups(installation, location)
     with _role_expected(), connection.transaction():
-        connection.execute(statement("REVOKE {group} FROM {role}", **names))
+        connection.execute(statement("REVOKE {rw}, {ro} FROM {role}", **names))
         connection.execute(statement("ALTER ROLE {role} NOLOGIN", role=location.role))
+        connection.execute(comment_on("ROLE", location.role, installation.comment("tenant")))
     end_sessions(connection, location)
+
+
+def make_read_only(
+    connection: Connection, installation: Installation, location: TenantLocation
+) -> None:
+    """Leaves the role its login and the right to read, then ends the sessions that could write.
+
+    The mark is written at the end: done again, it ends no session that began after it.
+
+    Raises:
+        TenantUnavailable: there is no such role, or one of its sessions outlived the deadline.
+    """
+    mark = installation.comment("tenant", access="read-only")
+    if _comment_of_role(connection, location) == mark:
+        return
+    with _role_expected(), connection.transaction():
+        for text in (
+            "REVOKE {rw} FROM {role}",
+            "GRANT {ro} TO {role}",
+            "ALTER ROLE {role} LOGIN",
+        ):
+            connection.execute(statement(text, **_groups(installation, location)))
+    end_sessions(connection, location)
+    with _role_expected():
+        connection.execute(comment_on("ROLE", location.role, mark))
+
+
+def can_be_read_only(connection: Connection, installation: Installation) -> bool:
+    """Whether the database connected to lets the group of readers read: its schema may be older."""
+    row = connection.execute(
+        "SELECT has_schema_privilege(rolname, 'public', 'USAGE') FROM pg_roles WHERE rolname = %s",
+        (installation.tenant_ro,),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def end_sessions(connection: Connection, location: TenantLocation) -> None:
@@ -183,7 +232,7 @@ def end_sessions(connection: Connection, location: TenantLocation) -> None:
 
 
 def let_in(connection: Connection, installation: Installation, location: TenantLocation) -> None:
-    """Undoes `shut_out`.
+    """Undoes `shut_out` and `make_read_only`.
 
     Raises:
         TenantUnavailable: there is no such role.
@@ -191,6 +240,7 @@ def let_in(connection: Connection, installation: Installation, location: TenantL
     with _role_expected(), connection.transaction():
         grant_membership(connection, installation, location)
         connection.execute(statement("ALTER ROLE {role} LOGIN", role=location.role))
+        connection.execute(comment_on("ROLE", location.role, installation.comment("tenant")))
 
 
 def reset_password(
@@ -209,6 +259,18 @@ def reset_password(
         )
 
 
+def _groups(installation: Installation, location: TenantLocation) -> dict[str, str]:
+    return {"rw": installation.tenant_rw, "ro": installation.tenant_ro, "role": location.role}
+
+
+def _comment_of_role(connection: Connection, location: TenantLocation) -> str | None:
+    row = connection.execute(
+        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",
+        (location.role,),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 @contextmanager
 def _role_expected() -> Iterator[None]:
     try:
@@ -217,9 +279,12 @@ def _role_expected() -> Iterator[None]:
         raise TenantUnavailable("This tenant's role is not on its server.") from error
 
 
-def _comment(connection: Connection, kind: LiteralString, name: str, comment: str) -> None:
-    connection.execute(
-        sql.SQL("COMMENT ON " + kind + " {name} IS {comment}").format(
-            name=sql.Identifier(name), comment=sql.Literal(comment)
-        )
+def at_once(connection: Connection, *statements: sql.Composed) -> None:
+    """All in one exchange, which is one transaction where none is open."""
+    connection.execute(sql.SQL("; ").join(statements), prepare=False)
+
+
+def comment_on(kind: LiteralString, name: str, comment: str) -> sql.Composed:
+    return sql.SQL("COMMENT ON " + kind + " {name} IS {comment}").format(
+        name=sql.Identifier(name), comment=sql.Literal(comment)
     )

@@ -29,6 +29,8 @@ def another_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
                 engine.dispose()
             current_manager().engine.dispose()
             app.extensions["redis"].close()
+            if app.extensions["rates"] is not None:
+                app.extensions["rates"].redis.close()
 
 
 def unconnected_app() -> Flask:

@@ -175,7 +175,7 @@ def input_fields(schema: type[Schema]) -> Iterator[tuple[str, fields.Field[Any]]
 
 
 @over(WITH_BODY)
-def test_the_control(operation: Operation) -> None:
+def test_the_control(operation: Operation, context: Flask) -> None:
     """Each document below is wrong in one place only: the example itself is right."""
     schema = operation.stated.body
     assert schema is not None

@@ -19,6 +19,8 @@ GOOD = {
     "PROVISIONER_URL": f"postgresql://shop_provisioner:{PASSWORD}@db/postgres",
     "REDIS_URL": f"rediss://:{PASSWORD}@redis:6379/0",
     "STORAGE_PATH": "/srv/files",
+    "MAIL_URL": f"smtps://shop:{PASSWORD}@mail:465",
+    "MAIL_FROM": "shop@example.com",
 }
 BAD = [
     ("PUBLIC_URL", "http://api.example.com"),
@@ -37,6 +39,8 @@ BAD = [
     ("DATABASE_PLATFORM_URL", "postgresql://shop_platform:aaaaaaaaaaaaaaaa@db/shop"),
     ("PROVISIONER_URL", "postgresql://shop_provisioner:@db/postgres"),
     ("REDIS_URL", "redis://:default-redis@redis:6379/0"),
+    ("MAIL_URL", "console:"),
+    ("MAIL_URL", ""),
 ]
 
 

@@ -81,6 +81,7 @@ def test_nobody_of_ours_is_a_superuser(server: PostgresServer, superuser: Connec
         (OURS.platform, True, False, False, False),
         (OURS.provisioner, True, True, True, False),
         (OURS.schema_owner, False, False, False, False),
+        (OURS.tenant_ro, False, False, False, False),
         (OURS.tenant_rw, False, False, False, False),
     ]
 

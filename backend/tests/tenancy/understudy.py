@@ -25,7 +25,7 @@ from app.core.errors import AppError
 from app.domains.fleet.errors import NothingToResume
 from app.domains.fleet.service import running
 from app.domains.fleet.service.planning import Order
-from app.domains.tenants.service import deletion, lifecycle
+from app.domains.tenants.service import deletion, lifecycle, pool
 from app.factory import create_app
 from app.integrations.storage import current_storage
 from app.settings import load_settings
@@ -92,6 +92,7 @@ class Company:
             "suspend": lambda **given: lifecycle.suspend(self.manager, **given),
             "resume": lambda **given: lifecycle.resume(self.manager, **given),
             "migrate_fleet": self._migrate_fleet,
+            "refill": lambda size: pool.refill(self.manager, size=int(size)),
             "build_template": lambda: templates.ensure(self.manager.server),
         }
         given = {

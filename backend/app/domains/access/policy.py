@@ -18,6 +18,8 @@ PLATFORM_ADMIN: Final = frozenset(
         "tenants:suspend",
         "tenants:read_all",
         "dead_letters:manage",
+        "fleet:read",
+        "fleet:migrate",
     }
 )
 

@@ -31,6 +31,7 @@ class Access:
     database: str | None
     sealed_credentials: str | None
     schema_revision: str | None
+    read_only: bool | None
     names_agree: bool = True
 
 

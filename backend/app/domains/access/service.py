@@ -79,4 +79,5 @@ def _location(access: Access) -> TenantLocation | None:
         server=access.server,
         database=access.database,
         sealed_credentials=access.sealed_credentials,
+        read_only=bool(access.read_only),
     )

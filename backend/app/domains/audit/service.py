@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.core import ids
-from app.core.db import MainSession
+from app.core.db import MainSession, main_session
 from app.core.events import Event, Origin
 from app.core.pages import Cursors, Page, page_of
 from app.domains.audit import queries
@@ -40,6 +40,10 @@ def append(session: Session, event: Event, origin: Origin) -> None:
     }
     if isinstance(session, MainSession):
         session.execute(_IN_MAIN, row | {"tenant_id": _tenant(session, event)})
+    elif isinstance(session, TenantSession) and session.location.read_only:
+        # Who reads in a tenant that nothing can be written to is the platform's to remember.
+        with main_session(tenant_id=session.tenant_id) as main:
+            main.execute(_IN_MAIN, row | {"tenant_id": session.tenant_id})
     else:
         session.execute(_IN_TENANT, row)
 

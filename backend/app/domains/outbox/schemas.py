@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from app.core.fields import Id
 from app.core.pages import PageQuery
 from app.domains.outbox.models import LetterState
 
@@ -23,7 +24,7 @@ class LetterQuery(PageQuery):
     state = fields.String(
         load_default=LetterState.DEAD, validate=validate.OneOf([*map(str, LetterState)])
     )
-    tenant_id = fields.UUID(load_default=None)
+    tenant_id = Id(load_default=None)
     consumer = fields.String(load_default=None)
 
 
@@ -55,7 +56,7 @@ class LetterPage(Schema):
 class Range(Schema):
     """Which dead letters: what is left out does not limit."""
 
-    tenant_id = fields.UUID(load_default=None)
+    tenant_id = Id(load_default=None)
     consumer = fields.String(load_default=None)
     since = fields.AwareDateTime(load_default=None)
     until = fields.AwareDateTime(load_default=None)

@@ -62,6 +62,34 @@ class WrongState(Conflict):
     code = "wrong_tenant_state"
 
 
+class TenantReadOnly(Forbidden):
+    """The platform's administrators let the tenant's data be read, and not changed.
+
+    Ask the operator.
+    """
+
+    code = "tenant_read_only"
+
+
+class TenantHeld(Unavailable):
+    """The tenant's data can be read, and for a moment not be changed: they are being moved."""
+
+    code = "tenant_held"
+    retry_after = 5
+
+
+class AlreadyHeld(Conflict):
+    """Other work keeps the tenant read-only at this moment."""
+
+    code = "tenant_already_held"
+
+
+class CannotBeReadOnly(Conflict):
+    """The tenant's schema is older than the right to read alone; migrate the tenant first."""
+
+    code = "cannot_be_read_only"
+
+
 class ProvisioningFailed(Unavailable):
     """The tenant is registered and its database could not be made; it can be retried."""
 

@@ -50,6 +50,18 @@ class TenantResumed(_OfTenant):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TenantMadeReadOnly(_OfTenant):
+    type: ClassVar[str] = "tenant.made_read_only"
+
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantMadeWritable(_OfTenant):
+    type: ClassVar[str] = "tenant.made_writable"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantDeleted(_OfTenant):
     """Its period of grace begins."""
 

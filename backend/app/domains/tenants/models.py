@@ -46,7 +46,8 @@ class Role(StrEnum):
 class Tenant(Identified, MainModel):
     """A customer. ``failure`` says why the last provisioning failed.
 
-    ``suspended_at`` outlives a deletion, so that one who was suspended is restored as suspended.
+    ``suspended_at`` outlives a deletion, so that one who was suspended is restored as suspended;
+    ``read_only_since`` outlives both.
     """
 
     __tablename__ = "tenants"
@@ -60,6 +61,8 @@ class Tenant(Identified, MainModel):
     failure: Mapped[str | None] = mapped_column(Text)
     suspended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     suspension_reason: Mapped[str | None] = mapped_column(Text)
+    read_only_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    read_only_reason: Mapped[str | None] = mapped_column(Text)
     purge_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     active: Mapped[bool] = active_while("state = 'active'")
 
@@ -139,7 +142,8 @@ class Invitation(Identified, MainModel):
 class TenantDatabase(Stamped, MainModel):
     """The ledger: where a tenant's data lies, and at which schema revision.
 
-    Written before the database is made, removed after its drop is confirmed.
+    Written before the database is made, removed after its drop is confirmed. While ``held_until``
+    lies ahead, work on the database as a whole keeps it read-only.
     """
 
     __tablename__ = "tenant_databases"
@@ -152,6 +156,25 @@ class TenantDatabase(Stamped, MainModel):
     active: Mapped[bool] = active_while("schema_revision IS NOT NULL")
     # Words of the operator's, to choose tenants by: the canaries of a migration.
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    held_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # The database out of the pool that this one is going to be, until the tenant is active.
+    spare_id: Mapped[UUID | None]
+
+
+class SpareDatabase(Identified, MainModel):
+    """A database of the warm pool; ready for a tenant while it has a revision.
+
+    Written before the database is made, removed when a tenant claims it or after its drop.
+    ``digest`` is that of the migrations that its template was made by.
+    """
+
+    __tablename__ = "spare_databases"
+
+    server: Mapped[str] = mapped_column(Text)
+    sealed_credentials: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str | None] = mapped_column(Text)
+    digest: Mapped[str | None] = mapped_column(Text)
+    active: Mapped[bool] = active_while("revision IS NOT NULL")
 
 
 class TenantDomain(Identified, MainModel):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, or_, select, text
+from sqlalchemy import Select, and_, case, delete, func, or_, select, text
 
 from app.core import clock
 from app.core.db import MainSession
@@ -43,6 +43,8 @@ class Membership:
     role: str | None
     failure: str | None
     reason: str | None
+    read_only: bool
+    why_read_only: str | None
     purge_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -51,6 +53,11 @@ class Membership:
     def suspension_reason(self) -> str | None:
         """For the owners and the platform, which are the ones that can do something about it."""
         return self.reason if self.role in {None, Role.OWNER} else None
+
+    @property
+    def read_only_reason(self) -> str | None:
+        """For the same."""
+        return self.why_read_only if self.role in {None, Role.OWNER} else None
 
 
 def _memberships(user_id: UUID, *, of_others_too: bool = False) -> Select[*tuple[Any, ...]]:
@@ -69,6 +76,8 @@ def _memberships(user_id: UUID, *, of_others_too: bool = False) -> Select[*tuple
         UserTenantAssociation.role,
         Tenant.failure,
         Tenant.suspension_reason,
+        Tenant.read_only_since.is_not(None),
+        Tenant.read_only_reason,
         Tenant.purge_at,
         Tenant.created_at,
         Tenant.updated_at,
@@ -178,27 +187,29 @@ def database(session: MainSession, tenant_id: UUID) -> TenantDatabase | None:
 
 
 def location(session: MainSession, tenant_id: UUID) -> TenantLocation | None:
-    row = database(session, tenant_id)
-    return None if row is None else location_of(row)
+    row, owner = database(session, tenant_id), tenant(session, tenant_id)
+    return None if row is None or owner is None else location_of(row, owner.read_only_since)
 
 
-def location_of(row: TenantDatabase) -> TenantLocation:
+def location_of(row: TenantDatabase, read_only_since: datetime | None) -> TenantLocation:
     return TenantLocation(
         tenant_id=row.tenant_id,
         server=row.server,
         database=row.database,
         sealed_credentials=row.sealed_credentials,
+        read_only=read_only_since is not None or row.held_until is not None,
+        spare_id=row.spare_id,
     )
 
 
 def active_locations(session: MainSession) -> Sequence[TenantLocation]:
-    rows = session.scalars(
-        select(TenantDatabase)
+    rows = session.execute(
+        select(TenantDatabase, Tenant.read_only_since)
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
         .where(Tenant.state == TenantState.ACTIVE)
         .order_by(TenantDatabase.tenant_id)
     )
-    return [location_of(row) for row in rows]
+    return [location_of(row, since) for row, since in rows]
 
 
 def active_ids(session: MainSession, *, after: UUID | None, limit: int) -> Sequence[UUID]:
@@ -213,22 +224,37 @@ def active_ids(session: MainSession, *, after: UUID | None, limit: int) -> Seque
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A database of the ledger, with its tenant's state, and whether its purge is due."""
+    """A database of the ledger, with its tenant's state, and whether its purge is due.
+
+    ``read_only`` is None where a hold is over and nobody has ended it yet.
+    """
 
     database: str
     tenant_id: UUID
     state: TenantState
     overdue: bool
+    read_only: bool | None
 
 
 def ledger(session: MainSession) -> Sequence[LedgerEntry]:
     overdue = or_(Tenant.state == TenantState.PURGING, Tenant.purge_at <= clock.now())
     rows = session.execute(
         select(
-            TenantDatabase.database, Tenant.id, Tenant.state, func.coalesce(overdue, False)
+            TenantDatabase.database,
+            Tenant.id,
+            Tenant.state,
+            func.coalesce(overdue, False),
+            case(
+                (Tenant.read_only_since.is_not(None), True),
+                (TenantDatabase.held_until.is_(None), False),
+                (TenantDatabase.held_until > clock.now(), True),
+            ),
         ).join(Tenant, Tenant.id == TenantDatabase.tenant_id)
     )
-    return [LedgerEntry(name, id_, TenantState(state), due) for name, id_, state, due in rows]
+    return [
+        LedgerEntry(name, id_, TenantState(state), due, read_only)
+        for name, id_, state, due, read_only in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +286,7 @@ def with_database(
     ``besides`` holds the revision whose tenants are left out.
     """
     statement = (
-        select(TenantDatabase, Tenant.slug, Tenant.state)
+        select(TenantDatabase, Tenant.slug, Tenant.state, Tenant.read_only_since)
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
         .where(_WITH_DATABASE)
         .order_by(Tenant.id)
@@ -274,11 +300,11 @@ def with_database(
             tenant_id=row.tenant_id,
             slug=slug,
             state=state,
-            location=location_of(row),
+            location=location_of(row, since),
             revision=row.schema_revision,
             tags=tuple(row.tags),
         )
-        for row, slug, state in session.execute(statement)
+        for row, slug, state, since in session.execute(statement)
     ]
 
 

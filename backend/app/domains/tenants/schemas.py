@@ -1,5 +1,8 @@
 """What tenants take and give over HTTP."""
 
+from collections.abc import Callable
+
+from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.core.pages import PageQuery
@@ -11,10 +14,24 @@ _EMAIL = validate.Length(max=254)
 # NIST SP 800-63B, section 5.1.1.2: length counts, composition does not.
 _NEW_PASSWORD = validate.Length(min=8, max=256)
 _TOKEN = validate.Length(min=1, max=256)
-_SLUG = validate.Regexp(
-    r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z",
-    error="Use 1 to 63 of a-z, 0-9 and -, not at the ends (a DNS label, RFC 1035).",
-)
+
+
+def _not_reserved(slug: str) -> None:
+    """A tenant must not answer where people expect the product (``www``) or another's letters.
+
+    ``xn--`` begins labels that browsers show in other letters (RFC 5890, section 2.3.2.1).
+    """
+    if slug in current_app.config["RESERVED_SLUGS"] or slug.startswith("xn--"):
+        raise ValidationError("This one is reserved; choose another.")
+
+
+_SLUG: list[Callable[[str], object]] = [
+    validate.Regexp(
+        r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z",
+        error="Use 1 to 63 of a-z, 0-9 and -, not at the ends (a DNS label, RFC 1035).",
+    ),
+    _not_reserved,
+]
 
 
 class NewTenant(Schema):
@@ -25,8 +42,8 @@ class NewTenant(Schema):
 class Tenant(Schema):
     """``role`` is that of the person who asks, null for no member; ``failure`` why it failed.
 
-    Owners and the platform see the ``suspension_reason``; until ``purge_at`` a deleted tenant can
-    be restored.
+    Owners and the platform see why it is suspended or ``read_only``; until ``purge_at`` a deleted
+    tenant can be restored.
     """
 
     id = fields.UUID(required=True)
@@ -37,6 +54,8 @@ class Tenant(Schema):
     role = fields.String(required=True, allow_none=True)
     failure = fields.String(allow_none=True)
     suspension_reason = fields.String(allow_none=True)
+    read_only = fields.Boolean(required=True)
+    read_only_reason = fields.String(allow_none=True)
     purge_at = fields.AwareDateTime(allow_none=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -52,6 +71,10 @@ class SuspendTenant(Schema):
     """The reason is shown to the tenant's owners."""
 
     reason = fields.String(load_default=None, validate=validate.Length(min=1, max=1000))
+
+
+class MakeReadOnly(SuspendTenant):
+    """The reason is shown to the tenant's owners."""
 
 
 class TenantQuery(PageQuery):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from app.core.db import MainSession
 from app.core.tasks import periodic, task
-from app.domains.tenants.service import deletion, invitations, registrations
+from app.domains.tenants.service import deletion, invitations, pool, registrations
 from app.integrations.mailer import current_mailer
 from app.integrations.storage import current_storage
 from app.settings import current_settings
@@ -38,3 +38,9 @@ def forget_registrations(session: MainSession) -> None:
 def finish_tenant(tenant: str) -> None:
     """Does what a tenant's state asks for: what a dead process left, or what is due by now."""
     deletion.finish(current_manager(), current_storage(), tenant_id=UUID(tenant))
+
+
+@periodic(name="tenants.refill_pool", every=timedelta(minutes=10), queue="default", plane=None)
+def refill_pool() -> None:
+    """Makes the databases that wait for tenants as many, and as new, as they ought to be."""
+    pool.refill(current_manager(), size=current_settings().tenant_pool_size)

@@ -1,6 +1,7 @@
 """What lies on a tenants' server: this installation's databases and roles."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from app.tenancy.names import tenant_id_of
 from app.tenancy.server import Server
@@ -8,11 +9,17 @@ from app.tenancy.server import Server
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Names of one installation's tenant databases, tenant roles, and those that may log in."""
+    """An installation's tenant databases and roles by name; which of these may log in, or write.
+
+    ``spares`` are those of the pool by id, whole or not; ``whole_spares`` have database and role.
+    """
 
     databases: frozenset[str]
     roles: frozenset[str]
     open_roles: frozenset[str]
+    writers: frozenset[str]
+    spares: frozenset[UUID]
+    whole_spares: frozenset[UUID]
 
 
 def take_inventory(server: Server) -> Inventory:
@@ -28,17 +35,27 @@ def take_inventory(server: Server) -> Inventory:
             (installation.schema_owner,),
         ).fetchall()
         roles = connection.execute(
-            "SELECT rolname, rolcanlogin, shobj_description(oid, 'pg_authid') FROM pg_roles"
+            "SELECT rolname, rolcanlogin, shobj_description(oid, 'pg_authid'),"
+            " EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid"
+            " AND roleid = %s::regrole) FROM pg_roles r",
+            (installation.tenant_rw,),
         ).fetchall()
     ours = {
-        name: may_log_in
-        for name, may_log_in, comment in roles
+        name: (may_log_in, may_write)
+        for name, may_log_in, comment, may_write in roles
         if _is_tenants(name) and installation.owns(comment, "tenant")
     }
+    with_database, with_role = (
+        {id_ for name, *_ in rows if (id_ := installation.spare_id_of(name)) is not None}
+        for rows in (databases, roles)
+    )
     return Inventory(
         databases=frozenset(name for (name,) in databases if _is_tenants(name)),
         roles=frozenset(ours),
-        open_roles=frozenset(name for name, may_log_in in ours.items() if may_log_in),
+        open_roles=frozenset(name for name, (may_log_in, _) in ours.items() if may_log_in),
+        writers=frozenset(name for name, (_, may_write) in ours.items() if may_write),
+        spares=frozenset(with_database | with_role),
+        whole_spares=frozenset(with_database & with_role),
     )
 
 

@@ -42,6 +42,7 @@ def audit_server(
         yield from _powers(connection, server.installation, tenants)
         yield from _memberships(connection, server.installation, tenants)
         yield from _holdings(connection, server.installation, tenants)
+        yield from _spares(connection, server.installation)
 
 
 def _public_rights(
@@ -93,7 +94,7 @@ def _powers(
         " rolreplication FROM pg_roles WHERE rolname = ANY(%s)",
         (_runtime_roles(installation, tenants),),
     ).fetchall()
-    groups = {installation.tenant_rw, installation.schema_owner}
+    groups = {installation.tenant_rw, installation.tenant_ro, installation.schema_owner}
     for name, may_log_in, *powers in rows:
         for (attribute, words), held in zip(_POWERS.items(), powers, strict=True):
             if held:
@@ -108,6 +109,7 @@ def _runtime_roles(installation: Installation, tenants: Collection[TenantLocatio
         installation.app,
         installation.platform,
         installation.tenant_rw,
+        installation.tenant_ro,
         installation.schema_owner,
         *(tenant.role for tenant in tenants),
     ]
@@ -116,7 +118,7 @@ def _runtime_roles(installation: Installation, tenants: Collection[TenantLocatio
 def _memberships(
     connection: Connection, installation: Installation, tenants: Collection[TenantLocation]
 ) -> Iterator[Breach]:
-    """A tenant's role is in the group of tenants' roles and in no other; nobody is in it."""
+    """A tenant's role is in a group of tenants' roles and in no other; nobody is in it."""
     roles = _runtime_roles(installation, tenants)
     rows = connection.execute(
         """
@@ -131,7 +133,8 @@ def _memberships(
     for member, group, with_admin, comment in rows:
         # By the mark: a tenant may have been made since the ledger was read.
         is_tenants = installation.owns(comment, "tenant")
-        belongs = group == installation.tenant_rw and is_tenants and not with_admin
+        of_tenants = group in {installation.tenant_rw, installation.tenant_ro}
+        belongs = of_tenants and is_tenants and not with_admin
         # The provisioner makes these roles and acts as the owner.
         if not belongs and member != installation.provisioner:
             yield Breach("memberships", member, f"{member} is a member of {group}")
@@ -166,6 +169,24 @@ def _holdings(
         elif role in tenant_roles and whole_database != role:
             what = whole_database or f"an object of {catalog} ({oid}) {where}"
             yield Breach("granted directly", role, f"{role} was granted a right on {what}")
+
+
+def _spares(connection: Connection, installation: Installation) -> Iterator[Breach]:
+    """What waits for a tenant is shut: its database, its role, and every group to its role."""
+    names = connection.execute(
+        """
+        SELECT datname, 'accepts connections' FROM pg_database
+        WHERE pg_get_userbyid(datdba) = %(owner)s AND datallowconn
+        UNION ALL SELECT rolname, 'may log in' FROM pg_roles WHERE rolcanlogin
+        UNION ALL SELECT rolname, 'is in a group' FROM pg_roles
+        WHERE oid IN (SELECT member FROM pg_auth_members)
+        ORDER BY 1, 2
+        """,
+        {"owner": installation.schema_owner},
+    ).fetchall()
+    for name, words in names:
+        if installation.spare_id_of(name) is not None:
+            yield Breach("spares", name, f"{name} waits for a tenant and {words}")
 
 
 # In a tenant's database: what its role may do there beyond reading and writing rows.

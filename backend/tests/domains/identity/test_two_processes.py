@@ -25,6 +25,8 @@ from tests.domains.identity.forgery import encode
 from tests.domains.identity.pair import Pair, Visitor, running_pair, visiting
 
 ATTEMPTS = 10
+TENANT_REQUESTS = 30
+_UNLIMITED = 1_000_000
 _REFRESH_SECONDS = 1
 
 
@@ -36,6 +38,12 @@ def pair(
         "login_attempts_per_account_and_address": ATTEMPTS,
         "signing_key_refresh_seconds": _REFRESH_SECONDS,
         "key_set_max_age_seconds": 0,
+        "rate_limits": True,
+        "rate_limit_timeout_seconds": 10,
+        "request_window_seconds": 3600,
+        "requests_per_tenant": TENANT_REQUESTS,
+        "requests_per_user": _UNLIMITED,
+        "requests_per_address": _UNLIMITED,
     }
     with running_pair(settings, tmp_path_factory.mktemp("pair"), **changes) as pair:
         yield pair
@@ -114,6 +122,26 @@ def test_parallel_guesses_over_both_are_as_many_as_the_limit(pair: Pair, alice: 
     assert [answer.status_code for answer in answers] == [429, 429]
     assert all(0 < int(answer.headers["Retry-After"]) <= 900 for answer in answers)
     assert Visitor(alice.email).log_in(pair.here).status_code == 200, "from elsewhere"
+
+
+def test_parallel_requests_over_both_are_as_many_as_the_tenants_limit(
+    pair: Pair, context: Flask, alice: Person
+) -> None:
+    bob = new_person(context, "Bob")
+    house, neighbour = new_house("busy", alice, viewer=bob), new_house("quiet", alice)
+    people = [visiting(alice, pair.here), visiting(bob, pair.there)]
+
+    def read(number: int) -> int:
+        api = pair.both[number // 2 % 2]
+        return people[number % 2].get(f"{api}{house.documents}").status_code
+
+    found = at_once(read, 2 * TENANT_REQUESTS)
+    assert found == {200: TENANT_REQUESTS, 429: TENANT_REQUESTS}
+    for api in pair.both:
+        refused = people[0].get(f"{api}{house.documents}")
+        assert refused.status_code == 429
+        assert '"tenant";r=0;t=' in refused.headers["RateLimit"]
+        assert people[0].get(f"{api}{neighbour.documents}").status_code == 200
 
 
 def test_twenty_refreshes_over_both_have_one_successor(pair: Pair, alice: Person) -> None:

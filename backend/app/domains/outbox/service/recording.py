@@ -1,6 +1,6 @@
 """What the writer of an event does: a row beside the change, and a mark for the relay."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -8,10 +8,11 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.core import clock, ids
-from app.core.db import MainSession, PlaneSession, after_commit
+from app.core.db import MainSession, PlaneSession, after_commit, main_session
 from app.core.events import Event, Origin
 from app.core.marks import Marks
 from app.domains.outbox.models import MainOutgoing, TenantOutgoing
+from app.tenancy.sessions import TenantSession
 
 MAIN: Final = "main"
 
@@ -27,7 +28,6 @@ class Recorder:
             return
         if not isinstance(session, PlaneSession):
             raise TypeError("an event is recorded in a session of a plane")
-        self._mark(session)
         row = {
             "id": ids.new_id(),
             "type": event.public_type(),
@@ -36,13 +36,24 @@ class Recorder:
             "data": orjson.loads(orjson.dumps(event.public_fields())),
             "recorded_at": clock.now(),
         }
-        if isinstance(session, MainSession):
-            tenant_id = getattr(event, "tenant_id", None) or session.tenant_id
-            key = tenant_id or getattr(event, "user_id", None) or origin.user_id or event.target_id
-            row |= {"tenant_id": tenant_id, "key": str(key)}
-            session.execute(insert(MainOutgoing).values(row))
+        if isinstance(session, TenantSession) and session.location.read_only:
+            # Nothing can be written beside what somebody does who only reads, such as a link.
+            with main_session(tenant_id=session.tenant_id) as main:
+                self._write_in_main(main, event, origin, row)
+        elif isinstance(session, MainSession):
+            self._write_in_main(session, event, origin, row)
         else:
+            self._mark(session)
             session.execute(insert(TenantOutgoing).values(row))
+
+    def _write_in_main(
+        self, session: MainSession, event: Event, origin: Origin, row: dict[str, Any]
+    ) -> None:
+        self._mark(session)
+        tenant_id = getattr(event, "tenant_id", None) or session.tenant_id
+        key = tenant_id or getattr(event, "user_id", None) or origin.user_id or event.target_id
+        whose = {"tenant_id": tenant_id, "key": str(key)}
+        session.execute(insert(MainOutgoing).values(row | whose))
 
     def _mark(self, session: PlaneSession) -> None:
         """Marks the lane before the commit and after it.

@@ -16,7 +16,7 @@ from app.core.payloads import json_response
 from app.domains.tenants import schemas
 from app.domains.tenants.errors import ProvisioningFailed, WrongState
 from app.domains.tenants.queries import Membership
-from app.domains.tenants.service import deletion, directory, lifecycle
+from app.domains.tenants.service import deletion, directory, lifecycle, read_only
 from app.settings import current_settings
 from app.tenancy.manager import current_manager
 
@@ -142,6 +142,36 @@ def suspend_tenant(caller: Caller, tenant_id: UUID, body: dict[str, Any]) -> Mem
 def resume_tenant(caller: Caller, tenant_id: UUID) -> Membership:
     """Let a suspended tenant's members in again."""
     lifecycle.resume(current_manager(), tenant_id=tenant_id)
+    return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
+
+
+@blueprint.post("/<tenant:tenant_id>/read-only")
+@endpoint(
+    allow="tenants:suspend",
+    transaction=None,
+    any_state=True,
+    body=schemas.MakeReadOnly,
+    body_required=False,
+    returns=schemas.Tenant,
+    errors=(401, 403, 404, 409, 422, 503),
+)
+def make_read_only(caller: Caller, tenant_id: UUID, body: dict[str, Any]) -> Membership:
+    """Let the tenant's documents be read and not changed; its database refuses, everywhere."""
+    read_only.make_read_only(current_manager(), tenant_id=tenant_id, **body)
+    return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
+
+
+@blueprint.delete("/<tenant:tenant_id>/read-only")
+@endpoint(
+    allow="tenants:suspend",
+    transaction=None,
+    any_state=True,
+    returns=schemas.Tenant,
+    errors=(401, 403, 404, 409, 503),
+)
+def make_writable(caller: Caller, tenant_id: UUID) -> Membership:
+    """Let the tenant's documents be changed again."""
+    read_only.make_writable(current_manager(), tenant_id=tenant_id)
     return directory.membership_now(user_id=caller.user_id, tenant_id=tenant_id)
 
 

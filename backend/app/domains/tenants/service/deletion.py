@@ -10,7 +10,7 @@ from app.domains.tenants import queries
 from app.domains.tenants.errors import NotConfirmed, WrongState
 from app.domains.tenants.events import TenantDeleted, TenantPurged, TenantRestored
 from app.domains.tenants.models import Tenant, TenantState
-from app.domains.tenants.service import lifecycle, transitions
+from app.domains.tenants.service import lifecycle, read_only, transitions
 from app.domains.tenants.service.transitions import UNFINISHED, Transition
 from app.integrations.storage import Storage
 from app.tenancy.manager import TenantDatabaseManager
@@ -116,6 +116,7 @@ def finish(manager: TenantDatabaseManager, storage: Storage, *, tenant_id: UUID)
         elif tenant.state == TenantState.PURGING or is_overdue(tenant):
             purge(manager, storage, tenant_id=tenant_id, overdue_only=True)
         else:
+            read_only.end_overdue_hold(tenant_id=tenant_id)
             transitions.settle(manager, location)
 
 

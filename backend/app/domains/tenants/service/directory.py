@@ -5,10 +5,11 @@ from uuid import UUID
 
 from app.core import events
 from app.core.db import MainSession, main_session, platform_session
-from app.core.errors import NotFound
+from app.core.errors import AppError, NotFound
 from app.core.pages import Cursors, Page, page_of
 from app.core.tasks import TenantClosed, TenantGone
 from app.domains.tenants import queries
+from app.domains.tenants.errors import TenantHeld, TenantReadOnly
 from app.domains.tenants.events import TenantRenamed
 from app.domains.tenants.models import Tenant, TenantState
 from app.domains.tenants.queries import Membership
@@ -109,6 +110,28 @@ class TenantRegistry:
             location = queries.location(session, tenant_id)
         if location is None:
             raise NotFound("There is no such tenant database.")
+        return location
+
+    def why_read_only(self, tenant_id: UUID) -> AppError | None:
+        """A hold passes by itself, so it is told of first."""
+        with main_session(tenant_id=tenant_id) as session:
+            tenant = queries.tenant(session, tenant_id)
+            row = queries.database(session, tenant_id)
+        if row is not None and row.held_until is not None:
+            return TenantHeld("This tenant's data can be changed again in a moment.")
+        if tenant is not None and tenant.read_only_since is not None:
+            return TenantReadOnly("This tenant is read-only; its owner can tell you why.")
+        return None
+
+    def locate_writable(self, tenant_id: UUID) -> TenantLocation:
+        """`locate_ready` for work that writes.
+
+        Raises:
+            TenantGone, TenantClosed: as there; closed is also a tenant that is read-only.
+        """
+        location = self.locate_ready(tenant_id)
+        if location.read_only:
+            raise TenantClosed("The tenant is read-only.")
         return location
 
     def locate_ready(self, tenant_id: UUID) -> TenantLocation:

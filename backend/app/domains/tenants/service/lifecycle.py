@@ -31,7 +31,7 @@ from app.domains.tenants.models import (
     UserTenantAssociation,
 )
 from app.domains.tenants.queries import Membership
-from app.domains.tenants.service import directory, transitions
+from app.domains.tenants.service import directory, pool, transitions
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 
@@ -86,7 +86,7 @@ def register(
             session.add(
                 UserTenantAssociation(user_id=owner_id, tenant_id=tenant_id, role=Role.OWNER)
             )
-            session.add(_ledger_row(location))
+            session.add(_ledger_row(pool.claim(session, manager, location)))
             created = TenantCreated(tenant_id=tenant_id, slug=slug, name=name, owner_id=owner_id)
             events.record(session, created)
             transitions.promise(session, tenant_id)
@@ -178,6 +178,7 @@ def _ledger_row(location: TenantLocation) -> TenantDatabase:
         server=location.server,
         database=location.database,
         sealed_credentials=location.sealed_credentials,
+        spare_id=location.spare_id,
     )
 
 
@@ -189,7 +190,7 @@ def _activate(tenant_id: UUID, revision: str) -> bool:
         if row is None or tenant is None:
             return False
         if tenant.state == TenantState.CREATING:
-            row.schema_revision = revision
+            row.schema_revision, row.spare_id = revision, None
             tenant.state, tenant.failure = TenantState.ACTIVE, None
         return tenant.state == TenantState.ACTIVE
 

@@ -14,7 +14,7 @@ from app.core.db import platform_session
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.queries import LedgerEntry
-from app.domains.tenants.service import deletion
+from app.domains.tenants.service import deletion, pool
 from app.integrations.storage import Storage
 from app.tenancy.inspection import Inventory, take_inventory
 from app.tenancy.locations import TenantLocation
@@ -28,8 +28,10 @@ class Fault(StrEnum):
     UNFINISHED = "unfinished"  # requested, creating or failed: provisioned again
     UNPURGED = "unpurged"  # purging, or deleted and its grace is over: purged to the end
     NOT_SHUT_OUT = "open"  # suspended or deleted, and its role may log in: shut out
-    NOT_LET_IN = "shut"  # active, and its role may not log in: let in
+    NOT_LET_IN = "shut"  # active, and its role may not log in, or not write: let in
+    WRITABLE = "writable"  # read-only, and its role may write: the right is taken away
     ORPHAN = "orphan"  # on the server, in no ledger: dropped
+    SPARE = "spare"  # of the pool, half made or in no ledger: dropped
     MISSING = "missing"  # in the ledger as active, not on the server: reported, never touched
 
 
@@ -48,6 +50,7 @@ _MENDED = {
     Fault.UNPURGED: "purged",
     Fault.NOT_SHUT_OUT: "shut out",
     Fault.NOT_LET_IN: "let in",
+    Fault.WRITABLE: "made read-only",
 }
 
 
@@ -55,7 +58,12 @@ def find_faults(manager: TenantDatabaseManager) -> list[Finding]:
     inventory = take_inventory(manager.server)
     with platform_session() as session:
         ledger = {entry.database: entry for entry in queries.ledger(session)}
-    return sorted(_compare(inventory, ledger), key=lambda finding: finding.database)
+        spares = pool.stray(session, inventory)
+    found = [
+        *_compare(inventory, ledger),
+        *(Finding(Fault.SPARE, manager.installation.spare(each), each) for each in spares),
+    ]
+    return sorted(found, key=lambda finding: finding.database)
 
 
 def mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> Finding:
@@ -79,6 +87,7 @@ def _compare(inventory: Inventory, ledger: dict[str, LedgerEntry]) -> Iterator[F
 def _fault(inventory: Inventory, entry: LedgerEntry) -> Fault | None:
     is_there = {entry.database} <= inventory.databases & inventory.roles
     is_open = entry.database in inventory.open_roles
+    may_write = entry.database in inventory.writers
     match entry.state:
         case TenantState.REQUESTED | TenantState.CREATING | TenantState.FAILED:
             return Fault.UNFINISHED
@@ -88,9 +97,15 @@ def _fault(inventory: Inventory, entry: LedgerEntry) -> Fault | None:
             return Fault.NOT_SHUT_OUT
         case TenantState.ACTIVE | TenantState.SUSPENDED if not is_there:
             return Fault.MISSING
-        case TenantState.ACTIVE if not is_open:
-            return Fault.NOT_LET_IN
+        case TenantState.ACTIVE:
+            return _fault_of_door(entry, is_open=is_open, may_write=may_write)
     return None
+
+
+def _fault_of_door(entry: LedgerEntry, *, is_open: bool, may_write: bool) -> Fault | None:
+    if entry.read_only and may_write:
+        return Fault.WRITABLE
+    return None if is_open and (entry.read_only or may_write) else Fault.NOT_LET_IN
 
 
 def _mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> str:
@@ -107,6 +122,8 @@ def _mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) ->
                 )
             )
             return "dropped"
+        case Fault.SPARE:
+            return pool.drop_stray(manager, finding.tenant_id)
         case fault:
             deletion.finish(manager, storage, tenant_id=finding.tenant_id)
             return _MENDED[fault]

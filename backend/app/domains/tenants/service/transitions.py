@@ -50,9 +50,9 @@ class Transition:
 
 @contextmanager
 def begun(
-    tenant_id: UUID, state: TenantState, *, allowed: tuple[TenantState, ...]
+    tenant_id: UUID, state: TenantState | None, *, allowed: tuple[TenantState, ...]
 ) -> Iterator[Transition]:
-    """Moves the tenant to the state, in a transaction of its own.
+    """Moves the tenant to the state, or changes something else of it, in a transaction of its own.
 
     Raises:
         NotFound: there is no such tenant.
@@ -65,8 +65,8 @@ def begun(
             raise NotFound("There is no such tenant.")
         former = TenantState(tenant.state)
         if former not in allowed:
-            raise WrongState(f"A tenant that is {former} cannot become {state}.")
-        tenant.state = state
+            raise WrongState(f"A tenant that is {former} cannot become {state or 'read-only'}.")
+        tenant.state = state or former
         yield Transition(session, tenant, location, former)
 
 
@@ -93,4 +93,15 @@ def settle(manager: TenantDatabaseManager, location: TenantLocation) -> None:
 def _door(tenant_id: UUID) -> Door | None:
     with main_session(tenant_id=tenant_id) as session:
         tenant = queries.tenant(session, tenant_id)
-        return Door.GONE if tenant is None else _DOORS.get(TenantState(tenant.state))
+        if tenant is None:
+            return Door.GONE
+        door = _DOORS.get(TenantState(tenant.state))
+        if door is Door.OPEN and _is_read_only(session, tenant):
+            return Door.READ_ONLY
+        return door
+
+
+def _is_read_only(session: MainSession, tenant: Tenant) -> bool:
+    row = queries.database(session, tenant.id)
+    held = row is not None and row.held_until is not None and row.held_until > clock.now()
+    return held or tenant.read_only_since is not None

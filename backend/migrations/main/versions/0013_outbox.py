@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-revision = "0010"
-down_revision = "0009"
+revision = "0013"
+down_revision = "0012"
 
 _USER = "NULLIF(current_setting('app.current_user', true), '')::uuid"
 _ADMINISTERS = f"""EXISTS (
