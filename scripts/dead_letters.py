@@ -1,8 +1,9 @@
 """Look at the events that were given up; have some tried again, or forget them.
 
 list shows dead letters, the oldest first; with --parked also what is tried again by itself. replay
-and drop take ids; replay --all takes the range that its options limit. Exits 1 where one could not
-be replayed or dropped.
+and drop take ids; replay --all takes the range that its options limit.
+
+Exit codes: 0 done; 1 one could not be replayed or dropped; 2 wrong arguments.
 """
 
 import argparse
@@ -41,7 +42,9 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|replay|drop")
     shown = verbs.add_parser("list", help="what was given up")
     shown.add_argument("--parked", action="store_true", help="also what is tried again by itself")
