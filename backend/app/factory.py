@@ -190,6 +190,12 @@ def configure(app: Flask, settings: Settings) -> None:
         MAIN_OWNER_URL=settings.database_owner_url
         and db.sqlalchemy_url(settings.database_owner_url.get_secret_value()),
     )
+    # Clients send tokens in headers, and no route sets a cookie. One that ever did would get these.
+    app.config.update(
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+    )
     # /documents/ is not /documents: one address for one thing.
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
