@@ -17,10 +17,12 @@ from app.tenancy.server import Connection
 _BATCH: Final = 1000
 _ALL: Final = sql.SQL("")
 # Text of a value does not depend on either server's settings, nor its order on their collations.
-_FORMAT: Final = (
-    "SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601'; SET timezone = 'UTC';"
-    " SET extra_float_digits = 1; SET bytea_output = 'hex'; SET search_path = public"
-)
+_FORMAT: Final = """
+    SELECT set_config(name, value, false) FROM (VALUES
+        ('datestyle', 'ISO, YMD'), ('intervalstyle', 'iso_8601'), ('timezone', 'UTC'),
+        ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('search_path', 'public')
+    ) format (name, value)
+"""
 _TABLES: Final = """
     SELECT c.relname,
            (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
