@@ -37,6 +37,8 @@ from app.domains.access import service as access
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
+from app.domains.backups import models as backup_models
+from app.domains.backups import tasks as backup_tasks
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
@@ -91,8 +93,9 @@ MODELS = (
     tenant_models,
     fleet_models,
     document_models,
+    backup_models,
 )
-TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks)
+TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks, backup_tasks)
 
 
 def create_app(settings: Settings) -> Flask:

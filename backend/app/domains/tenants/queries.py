@@ -45,6 +45,8 @@ class Membership:
     reason: str | None
     read_only: bool
     why_read_only: str | None
+    last_backup_at: datetime | None
+    last_proven_at: datetime | None
     purge_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -78,6 +80,8 @@ def _memberships(user_id: UUID, *, of_others_too: bool = False) -> Select[*tuple
         Tenant.suspension_reason,
         Tenant.read_only_since.is_not(None),
         Tenant.read_only_reason,
+        Tenant.last_backup_at,
+        Tenant.last_proven_at,
         Tenant.purge_at,
         Tenant.created_at,
         Tenant.updated_at,
@@ -257,6 +261,7 @@ class FleetEntry:
     location: TenantLocation
     revision: str | None
     tags: tuple[str, ...]
+    proven_at: datetime | None
 
 
 # Deleted ones too: they can be restored until their purge begins.
@@ -276,7 +281,13 @@ def with_database(
     ``besides`` holds the revision whose tenants are left out.
     """
     statement = (
-        select(TenantDatabase, Tenant.slug, Tenant.state, Tenant.read_only_since)
+        select(
+            TenantDatabase,
+            Tenant.slug,
+            Tenant.state,
+            Tenant.read_only_since,
+            Tenant.last_proven_at,
+        )
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
         .where(_WITH_DATABASE)
         .order_by(Tenant.id)
@@ -293,8 +304,9 @@ def with_database(
             location=location_of(row, since),
             revision=row.schema_revision,
             tags=tuple(row.tags),
+            proven_at=proven_at,
         )
-        for row, slug, state, since in session.execute(statement)
+        for row, slug, state, since, proven_at in session.execute(statement)
     ]
 
 
