@@ -44,6 +44,8 @@ from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
+from app.domains.fleet import routes as fleet_routes
+from app.domains.fleet import tasks as fleet_tasks
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -75,6 +77,7 @@ BLUEPRINTS = (
     members.blueprint,
     domains.blueprint,
     admin.blueprint,
+    fleet_routes.blueprint,
     invitations.blueprint,
     registrations.blueprint,
     access_routes.blueprint,
@@ -95,7 +98,11 @@ MODELS = (
     document_models,
     backup_models,
 )
+<<<<<<< HEAD
 TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks, backup_tasks)
+=======
+TASKS = (job_tasks, identity_tasks, tenant_tasks, fleet_tasks, document_tasks)
+>>>>>>> main
 
 
 def create_app(settings: Settings) -> Flask:

@@ -1,13 +1,19 @@
-"""The tour that a newcomer takes, against a real server."""
+"""The tour that a newcomer takes, against a real server, by hand and with a generated client."""
 
 import importlib.util
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import requests
 
+from app.core import ids
 from app.settings import Settings
 from embedded.ports import free_port
 from tests.cast import PASSWORD, Cast
@@ -39,6 +45,73 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "a plan.md"
     path.write_text("# The plan\n", encoding="utf-8")
     return path
+
+
+Part = Callable[[str], Any]
+
+
+@pytest.fixture
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Part]:
+    """Modules, by their names, of a client that openapi-python-client makes of swagger.yaml."""
+    folder = tmp_path / "tenantry_client"
+    (tmp_path / "settings.yaml").write_text("post_hooks: []\n", encoding="utf-8")
+    words = f"generate --path {PROJECT}/swagger.yaml --meta none --fail-on-warning".split(" ")
+    options = ["--output-path", str(folder), "--config", str(tmp_path / "settings.yaml")]
+    made = subprocess.run(
+        [sys.executable, "-m", "openapi_python_client", *words, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda name: importlib.import_module(f"{folder.name}{name}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == folder.name]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def sign_in(part: Part, live: str) -> Iterator[Callable[[str], Any]]:
+    """Makes the generated client of whoever has this address, signed in."""
+    with ExitStack() as stack:
+
+        def sign_in(email: str) -> Any:
+            body = part(".models").LogIn(email=email, password=PASSWORD)
+            nobody = stack.enter_context(part("").Client(live))
+            tokens = part(".api.identity.log_in").sync(client=nobody, body=body)
+            return stack.enter_context(part("").AuthenticatedClient(live, tokens.access_token))
+
+        yield sign_in
+
+
+def test_a_generated_client_takes_it(part: Part, sign_in: Callable[[str], Any], cast: Cast) -> None:
+    """Every answer is of the type that the contract promises, or a Problem."""
+    alice, mallory, models = sign_in(cast.alice.email), sign_in(cast.mallory.email), part(".models")
+
+    def ask(who: Any, route: str, /, *path: Any, **given: Any) -> Any:
+        return part(f".api.{route}").sync(*path, client=who, **given)
+
+    wish = models.NewTenant(name="Initech", slug=f"client-{ids.new_id().hex[-8:]}")
+    tenant = ask(alice, "tenants.create_tenant", body=wish)
+    assert (type(tenant), tenant.state) == (models.Tenant, "active")
+
+    file = part(".types").File(BytesIO(b"# The plan"), "a plan.md", "text/markdown")
+    upload = models.UploadDocumentBody(file=file)
+    document = ask(alice, "documents.upload_document", tenant.id, body=upload)
+    assert (type(document), document.name, document.size) == (models.Document, "a plan.md", 10)
+    listed = ask(alice, "documents.list_documents", tenant.id, name="PLAN")
+    assert [each.id for each in listed.items] == [document.id]
+    assert not listed.next_cursor
+    link = ask(alice, "downloads.create_link", tenant.id, document.id, expires_in=60)
+    assert requests.get(link.url, timeout=20).content == b"# The plan"
+
+    there = tenant.id, document.id
+    hidden = ask(mallory, "documents.get_document", *there)
+    assert (type(hidden), hidden.status, hidden.code) == (models.Problem, 404, "not_found")
+    deleted = part(".api.documents.delete_document").sync_detailed(*there, client=alice)
+    assert deleted.status_code == 204
+    assert ask(alice, "documents.get_document", *there).status == 404
 
 
 def test_the_tour_goes_through(tour: ModuleType, live: str, cast: Cast, file: Path) -> None:

@@ -23,8 +23,8 @@ _SENT: Final = (
     f"Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-Id, {HEADER}"
 )
 _READ: Final = (
-    "Content-Disposition, Content-Range, ETag, Location,"
-    " RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+    "Content-Disposition, Content-Range, Deprecation, ETag, Location,"
+    " RateLimit, RateLimit-Policy, Retry-After, Sunset, X-Request-Id"
 )
 _PREFLIGHT_SECONDS: Final = "600"
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property, wraps
 from typing import Any, Final, Literal, Protocol, cast
 
-from flask import Response, current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
 from app.core import auth_log, conditions, events, payloads, rates
 from app.core.caller import Caller
 from app.core.db import record_despite
+from app.core.deprecation import Deprecation
 from app.core.dumping import Dump, dumper
 from app.core.errors import AppError, Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
@@ -77,6 +78,7 @@ class Endpoint:
     gives_file: bool
     versioned: bool
     conditional: bool
+    deprecated: Deprecation | None
 
     @cached_property
     def dump(self) -> Dump:
@@ -103,6 +105,7 @@ def endpoint(
     takes_file: bool = False,
     gives_file: bool = False,
     versioned: bool = False,
+    deprecated: Deprecation | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
@@ -115,7 +118,7 @@ def endpoint(
     often is 429, and 503 where it cannot be counted. ``limited=False`` leaves the route out of
     the limits that all requests share. A ``versioned`` result has a ``revision``, which becomes its
     ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of bytes) only
-    document what the view does itself.
+    document what the view does itself. A ``deprecated`` route says so in each answer.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
@@ -137,6 +140,7 @@ def endpoint(
             gives_file=gives_file,
             versioned=versioned,
             conditional="if_match" in wanted,
+            deprecated=deprecated,
         )
         return _wrapped(view, stated, wanted)
 
@@ -156,6 +160,8 @@ def _wrapped(
 ) -> Callable[..., Response]:
     @wraps(view)
     def wrapper(**path: Any) -> Response:
+        if stated.deprecated is not None:
+            after_this_request(stated.deprecated.tell)
         with log_context(request_id=g.request_id):
             caller = _admit(stated, path)
             with log_context(**_who(caller)), originating(_origin(caller)):

@@ -116,6 +116,9 @@ def _operation(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
         "parameters": _parameters(rule, stated),
         "responses": _successes(stated) | _failures(stated),
     }
+    if stated.deprecated is not None:
+        operation["deprecated"] = True
+        operation["description"] += f"\n\n{stated.deprecated.text}"
     if stated.body is not None:
         operation["requestBody"] = {
             "required": stated.body_required,

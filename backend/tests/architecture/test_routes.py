@@ -79,6 +79,13 @@ TABLE: dict[str, tuple[int, ...]] = {
     "tenants.delete_tenant":      (401, 404, 403, 403, 403, 422, 422),
     "tenants.restore_tenant":     (401, 404, 403, 403, 403, 409, 409),
     "admin.list_all_tenants":     (401, 403, 403, 403, 403, 403, 200),
+    "fleet.get_fleet":            (401, 403, 403, 403, 403, 403, 200),
+    "fleet.list_migrations":      (401, 403, 403, 403, 403, 403, 200),
+    "fleet.plan_migration":       (401, 403, 403, 403, 403, 403, 200),
+    "fleet.start_migration":      (401, 403, 403, 403, 403, 403, 422),
+    "fleet.get_migration":        (401, 403, 403, 403, 403, 403, 404),
+    "fleet.list_results":         (401, 403, 403, 403, 403, 403, 404),
+    "fleet.resume_migration":     (401, 403, 403, 403, 403, 403, 404),
     "domains.list_domains":       (401, 404, 403, 403, 200, 200, 404),
     "domains.claim_domain":       (401, 404, 403, 403, 422, 422, 404),
     "domains.verify_domain":      (401, 404, 403, 403, 404, 404, 404),
@@ -137,6 +144,7 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     """One well-formed request for each route, on acme and a document of Alice's."""
     tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
     uploads = f"{cast.acme.documents}/uploads"
+    migrations = "/api/admin/migrations"
     passwords = {"current_password": "wrong", "new_password": "long enough"}
     refused = {"email": "nobody@example.com", "password": "wrong"}
     invited = {"email": cast.alice.email, "role": "viewer"}  # she is a member
@@ -185,6 +193,13 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "tenants.delete_tenant": _json("DELETE", tenant + "?confirm=another"),
         "tenants.restore_tenant": _json("POST", tenant + "/restore"),
         "admin.list_all_tenants": _json("GET", "/api/admin/tenants"),
+        "fleet.get_fleet": _json("GET", "/api/admin/fleet"),
+        "fleet.list_migrations": _json("GET", migrations),
+        "fleet.plan_migration": _json("POST", migrations + "/plan", {}),
+        "fleet.start_migration": _json("POST", migrations, {"waves": "everybody"}),
+        "fleet.get_migration": _json("GET", f"{migrations}/{uuid4()}"),
+        "fleet.list_results": _json("GET", f"{migrations}/{uuid4()}/results"),
+        "fleet.resume_migration": _json("POST", f"{migrations}/{uuid4()}/resume"),
         "domains.list_domains": _json("GET", tenant + "/domains"),
         "domains.claim_domain": _json("POST", tenant + "/domains", {"domain": "localhost"}),
         "domains.verify_domain": _json("POST", f"{tenant}/domains/{uuid4()}/verify"),

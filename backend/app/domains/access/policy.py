@@ -11,7 +11,15 @@ _OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete"}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
 PLATFORM_ADMIN: Final = frozenset(
-    {"tenants:read", "tenants:manage", "tenants:delete", "tenants:suspend", "tenants:read_all"}
+    {
+        "tenants:read",
+        "tenants:manage",
+        "tenants:delete",
+        "tenants:suspend",
+        "tenants:read_all",
+        "fleet:read",
+        "fleet:migrate",
+    }
 )
 
 # documents:update and documents:delete are for one's own; documents:manage lifts that.

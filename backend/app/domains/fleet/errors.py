@@ -19,3 +19,15 @@ class BadOrder(Unprocessable):
     """What was asked for is no migration that can be planned."""
 
     code = "bad_migration_order"
+
+
+class RunNotFound(NotFound):
+    """There is no such run of migrations."""
+
+    code = "migration_run_not_found"
+
+
+class NotResumable(Conflict):
+    """The run has left nothing to do, a newer one was begun since, or it is under way."""
+
+    code = "migration_not_resumable"

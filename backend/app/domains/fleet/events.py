@@ -21,3 +21,15 @@ class FleetMigrationEnded(Event):
     failed: int
     pending: int
     gone: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetMigrationOrdered(Event):
+    """An administrator asked for a migration of the fleet, or for the rest of one."""
+
+    type: ClassVar[str] = "fleet.migration_ordered"
+    target: ClassVar[str] = "run_id"
+
+    run_id: UUID
+    revision: str
+    resumed: bool

@@ -14,6 +14,7 @@ from app.core.stamps import Identified, active_while
 
 
 class RunStatus(StrEnum):
+    REQUESTED = "requested"  # an administrator ordered it, and a job is bound to carry it out
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # it came to its end, and tenants are left that failed
@@ -29,7 +30,10 @@ class ResultStatus(StrEnum):
 
 
 class MigrationRun(Identified, MainModel):
-    """One migration of the fleet. ``plan`` holds the names of the waves and the limits."""
+    """One migration of the fleet. ``plan`` holds the names of the waves and the limits.
+
+    Of one that is requested it holds the ``order``, until a worker has planned it.
+    """
 
     __tablename__ = "migration_runs"
 
@@ -38,7 +42,7 @@ class MigrationRun(Identified, MainModel):
     plan: Mapped[dict[str, Any]] = mapped_column(JSONB)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     failure: Mapped[str | None] = mapped_column(Text)
-    active: Mapped[bool] = active_while("status = 'running'")
+    active: Mapped[bool] = active_while("status IN ('requested', 'running')")
 
 
 class MigrationResult(MainModel):

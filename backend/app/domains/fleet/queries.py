@@ -3,15 +3,26 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_, update
 
 from app.core.db import MainSession
 from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus, RunStatus
 
 
-def newest_runs(session: MainSession, *, limit: int) -> Sequence[MigrationRun]:
+def newest_runs(
+    session: MainSession, *, limit: int, after: UUID | None = None, status: str | None = None
+) -> Sequence[MigrationRun]:
+    """Newest first, at most ``limit``, after the id given."""
     statement = select(MigrationRun).order_by(MigrationRun.id.desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(MigrationRun.id < after)
+    if status is not None:
+        statement = statement.where(MigrationRun.status == status)
     return session.scalars(statement).all()
+
+
+def active_run(session: MainSession) -> MigrationRun | None:
+    return session.scalar(select(MigrationRun).where(MigrationRun.active).limit(1))
 
 
 def run(session: MainSession, run_id: UUID) -> MigrationRun | None:
@@ -21,7 +32,7 @@ def run(session: MainSession, run_id: UUID) -> MigrationRun | None:
 def unfinished_run(session: MainSession) -> MigrationRun | None:
     """The newest run, if tenants are left in it."""
     newest = session.scalar(select(MigrationRun).order_by(MigrationRun.id.desc()).limit(1))
-    done = newest is None or newest.status == RunStatus.SUCCEEDED
+    done = newest is None or newest.status in {RunStatus.SUCCEEDED, RunStatus.REQUESTED}
     return None if done else newest
 
 
@@ -39,14 +50,46 @@ def results(session: MainSession, run_id: UUID) -> Sequence[MigrationResult]:
     return session.scalars(statement).all()
 
 
+def page_of_results(
+    session: MainSession,
+    run_id: UUID,
+    *,
+    limit: int,
+    after: tuple[int, int] | None,
+    status: str | None,
+) -> Sequence[MigrationResult]:
+    """In the order of the plan, at most ``limit``, after the wave and place given."""
+    position = tuple_(MigrationResult.wave, MigrationResult.place)
+    statement = (
+        select(MigrationResult)
+        .where(MigrationResult.run_id == run_id)
+        .order_by(MigrationResult.wave, MigrationResult.place)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(position > after)
+    if status is not None:
+        statement = statement.where(MigrationResult.status == status)
+    return session.scalars(statement).all()
+
+
+def forgive_failures(session: MainSession, run_id: UUID) -> None:
+    """Those that failed wait for another go."""
+    session.execute(
+        update(MigrationResult)
+        .where(MigrationResult.run_id == run_id, MigrationResult.status == ResultStatus.FAILED)
+        .values(status=ResultStatus.PENDING)
+    )
+
+
 def tenants_left(session: MainSession, run_id: UUID, *, wave: int) -> Sequence[UUID]:
-    """The tenants of a wave that have not been migrated, in the order of the plan."""
+    """The tenants of a wave that wait to be migrated, in the order of the plan."""
     statement = (
         select(MigrationResult.tenant_id)
         .where(
             MigrationResult.run_id == run_id,
             MigrationResult.wave == wave,
-            MigrationResult.status.in_((ResultStatus.PENDING, ResultStatus.FAILED)),
+            MigrationResult.status == ResultStatus.PENDING,
         )
         .order_by(MigrationResult.place)
     )

@@ -1,10 +1,11 @@
 """Which tenants a migration will touch, in which waves, with which SQL; from the ledger alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 from uuid import UUID
 
-from app.core.db import platform_session
+from app.core.db import MainSession, platform_session
 from app.domains.fleet.errors import BadOrder
 from app.domains.fleet.service import waves
 from app.domains.fleet.service.waves import Wave
@@ -31,6 +32,16 @@ class Order:
     def target(self) -> str:
         return self.downgrade_to or tree.current().head
 
+    def dumps(self) -> dict[str, Any]:
+        """For a row that keeps it until a worker carries it out."""
+        return asdict(self) | {"tenant_ids": [str(each) for each in self.tenant_ids]}
+
+    @classmethod
+    def loads(cls, kept: Mapping[str, Any]) -> Self:
+        lists = {name: tuple(kept[name]) for name in ("waves", "canaries")}
+        ids = tuple(UUID(each) for each in kept["tenant_ids"])
+        return cls(**{**kept, **lists, "tenant_ids": ids})
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -51,15 +62,42 @@ def plan(manager: TenantDatabaseManager, order: Order) -> Plan:
     Raises:
         BadOrder: the target is no revision, or an id is no tenant's with a database.
     """
-    known = tree.current()
-    if not known.knows(order.target):
-        raise BadOrder(f"There is no revision {order.target!r} in the tenants' migrations.")
+    _require_target(order)
     chosen = list(order.tenant_ids) or None
     with platform_session() as session:
         entries = ledger.not_at(session, order.target, tenant_ids=chosen)
         everybody = sum(ledger.count_by_revision(session).values())
         if chosen is not None:
             everybody = _expect_all(ledger.with_database(session, tenant_ids=chosen), chosen)
+    return _divide(manager, order, entries, everybody)
+
+
+def plan_as_administrator(
+    session: MainSession, manager: TenantDatabaseManager, order: Order
+) -> Plan:
+    """The same from what an administrator of the platform may see of the ledger.
+
+    Raises:
+        BadOrder: as `plan`.
+    """
+    _require_target(order)
+    chosen = list(order.tenant_ids)
+    fleet = ledger.seen_by_administrator(session)
+    if chosen:
+        fleet = [entry for entry in fleet if entry.tenant_id in chosen]
+        _expect_all(fleet, chosen)
+    behind = [entry for entry in fleet if entry.revision != order.target]
+    return _divide(manager, order, behind, len(fleet))
+
+
+def _require_target(order: Order) -> None:
+    if not tree.current().knows(order.target):
+        raise BadOrder(f"There is no revision {order.target!r} in the tenants' migrations.")
+
+
+def _divide(
+    manager: TenantDatabaseManager, order: Order, entries: Sequence[FleetEntry], everybody: int
+) -> Plan:
     entries = [entry for entry in entries if _is_on_the_way(entry.revision, order)]
     if not entries:
         return Plan(order, at_target=everybody)

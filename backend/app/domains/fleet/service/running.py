@@ -4,6 +4,7 @@ The version row in a tenant's database is the truth. The ledger follows it right
 process that dies at any moment leaves nothing that the next run cannot see.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from sqlalchemy import update
 from app.core import clock, events
 from app.core.db import MainSession, platform_session
 from app.domains.fleet import queries
-from app.domains.fleet.errors import NothingToResume, RunInProgress
+from app.domains.fleet.errors import BadOrder, NothingToResume, RunInProgress
 from app.domains.fleet.events import FleetMigrationEnded
 from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus, RunStatus
 from app.domains.fleet.service import planning, waves
@@ -30,6 +31,7 @@ from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.applying import MigrationFailed
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.server import AlreadyClaimed
+from app.tenancy.templates import TemplateBroken
 
 _LATECOMERS = "latecomers"
 _GRACE_MS = 2_000
@@ -87,7 +89,12 @@ def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
             _renew_template(manager)
         if not planned.waves:
             return Ended(None, RunStatus.SUCCEEDED, {}, planned.at_target)
-        run_id = _record(planned)
+        with platform_session() as session:
+            run = MigrationRun(target=order.target, plan={})
+            session.add(run)
+            session.flush()  # the results refer to it
+            record(session, run, planned)
+            run_id = run.id
         return _carry_out(manager, run_id, tell, at_target=planned.at_target)
 
 
@@ -105,6 +112,7 @@ def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
                 raise NothingToResume("The newest run left nothing to do.")
             if not tree.current().knows(run.target):
                 raise NothingToResume(f"This code has no revision {run.target}.")
+            queries.forgive_failures(session, run.id)
             run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
             run_id = run.id
         if not run.plan["downgrade"]:
@@ -125,25 +133,50 @@ def claimed(manager: TenantDatabaseManager) -> Iterator[None]:
         raise RunInProgress("Another process is migrating the fleet; wait for its end.") from error
 
 
-def _record(planned: Plan) -> UUID:
-    """The run, and every tenant's part in it."""
+def carry_on(manager: TenantDatabaseManager, run_id: UUID, *, seconds: float) -> bool:
+    """One leg of a run that was requested; False where there is more to do after the seconds.
+
+    Planned at its first. A process that dies leaves a run whose next leg begins where it was.
+
+    Raises:
+        RunInProgress: another process migrates the fleet.
+    """
+    with claimed(manager):
+        with platform_session() as session:
+            run = queries.run(session, run_id)
+            if run is None or run.status not in {RunStatus.REQUESTED, RunStatus.INTERRUPTED}:
+                return True
+            if run.status == RunStatus.REQUESTED:
+                queries.forgive_failures(session, run_id)
+            run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
+            order = run.plan.get("order")
+        try:
+            _announce()
+            _renew_template(manager)
+            if order is not None:
+                planned = planning.plan(manager, Order.loads(order))
+                with platform_session() as session:
+                    record(session, session.get_one(MigrationRun, run_id), planned)
+        except (BadOrder, MigrationFailed, TemplateBroken) as error:
+            _finish(run_id, RunStatus.FAILED, str(error))
+            return True
+        until = time.monotonic() + seconds
+        ended = _carry_out(manager, run_id, lambda _: None, at_target=0, until=until)
+        return ended.status is not RunStatus.RUNNING
+
+
+def record(session: MainSession, run: MigrationRun, planned: Plan) -> None:
+    """What the run is going to do, and every tenant's part in it."""
     order = planned.order
-    with platform_session() as session:
-        run = MigrationRun(
-            target=order.target,
-            plan={
-                "waves": [wave.name for wave in planned.waves],
-                "everybody": not order.tenant_ids,
-                "downgrade": order.downgrade_to is not None,
-                "jobs": order.jobs,
-                "max_failures": order.max_failures,
-            },
-        )
-        session.add(run)
-        session.flush()  # the results refer to it
-        for number, wave in enumerate(planned.waves):
-            _add_results(session, run.id, number, wave.entries)
-    return run.id
+    run.plan = {
+        "waves": [wave.name for wave in planned.waves],
+        "everybody": not order.tenant_ids,
+        "downgrade": order.downgrade_to is not None,
+        "jobs": order.jobs,
+        "max_failures": order.max_failures,
+    }
+    for number, wave in enumerate(planned.waves):
+        _add_results(session, run.id, number, wave.entries)
 
 
 def _renew_template(manager: TenantDatabaseManager) -> None:
@@ -173,15 +206,21 @@ def _add_results(
 
 
 def _carry_out(
-    manager: TenantDatabaseManager, run_id: UUID, tell: Tell, *, at_target: int
+    manager: TenantDatabaseManager,
+    run_id: UUID,
+    tell: Tell,
+    *,
+    at_target: int,
+    until: float = math.inf,
 ) -> Ended:
     try:
-        status = _Voyage(manager, run_id, tell).sail()
+        status = _Voyage(manager, run_id, tell, until).sail()
     except BaseException as error:
         with suppress(Exception):  # what went wrong first is what matters
             _finish(run_id, RunStatus.INTERRUPTED, type(error).__name__)
         raise
-    return Ended(run_id, status, _finish(run_id, status), at_target)
+    counts = {} if status is RunStatus.RUNNING else _finish(run_id, status)
+    return Ended(run_id, status, counts, at_target)
 
 
 def _finish(run_id: UUID, status: RunStatus, failure: str | None = None) -> dict[str, int]:
@@ -196,12 +235,15 @@ def _finish(run_id: UUID, status: RunStatus, failure: str | None = None) -> dict
 
 
 class _Voyage:
-    """One go at a run, from its record."""
+    """One go at a run, from its record; it begins with no tenant after the time ``until``."""
 
-    def __init__(self, manager: TenantDatabaseManager, run_id: UUID, tell: Tell) -> None:
+    def __init__(
+        self, manager: TenantDatabaseManager, run_id: UUID, tell: Tell, until: float
+    ) -> None:
         self._manager = manager
         self._run_id = run_id
         self._tell = tell
+        self._until = until
         with platform_session() as session:
             run = queries.run(session, run_id)
             if run is None:
@@ -214,8 +256,9 @@ class _Voyage:
             run.target,
             downwards=bool(run.plan["downgrade"]),
         )
-        self._total = counts[ResultStatus.PENDING] + counts[ResultStatus.FAILED]
-        self._done = self._failures = 0
+        self._total = counts[ResultStatus.PENDING]
+        self._done = 0
+        self._failures = counts[ResultStatus.FAILED]
         self._counting = threading.Lock()
 
     def sail(self) -> RunStatus:
@@ -224,15 +267,23 @@ class _Voyage:
             self._wave(number, name)
             if self._spent or (name == waves.CANARY and self._failures > before):
                 return RunStatus.STOPPED
+            if self._late:
+                return RunStatus.RUNNING
         while self._plan["everybody"] and self._add_latecomers():
             self._wave(len(self._plan["waves"]), _LATECOMERS)
             if self._spent:
                 return RunStatus.STOPPED
+            if self._late:
+                return RunStatus.RUNNING
         return RunStatus.FAILED if self._failures else RunStatus.SUCCEEDED
 
     @property
     def _spent(self) -> bool:
         return self._failures > int(self._plan["max_failures"])
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() > self._until
 
     def _wave(self, number: int, name: str) -> None:
         with platform_session() as session:
@@ -246,7 +297,7 @@ class _Voyage:
             self._migrate,
             [entries[tenant_id] for tenant_id in left if tenant_id in entries],
             jobs=int(self._plan["jobs"]),
-            go_on=lambda: not self._spent,
+            go_on=lambda: not self._spent and not self._late,
         )
         for outcomes in batches:
             self._write(outcomes)
