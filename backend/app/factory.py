@@ -98,11 +98,14 @@ MODELS = (
     document_models,
     backup_models,
 )
-<<<<<<< HEAD
-TASKS = (job_tasks, identity_tasks, tenant_tasks, document_tasks, backup_tasks)
-=======
-TASKS = (job_tasks, identity_tasks, tenant_tasks, fleet_tasks, document_tasks)
->>>>>>> main
+TASKS = (
+    job_tasks,
+    identity_tasks,
+    tenant_tasks,
+    fleet_tasks,
+    document_tasks,
+    backup_tasks,
+)
 
 
 def create_app(settings: Settings) -> Flask:
