@@ -1,4 +1,7 @@
-"""Write the pages that the code describes itself; with --check, only say whether they are right."""
+"""Write the pages that the code describes itself; with --check, only say whether they are right.
+
+Exit codes: 0 written, or right; 1 --check found one that is outdated; 2 wrong arguments.
+"""
 
 import argparse
 import sys
@@ -18,7 +21,9 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition(";")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if outdated")
     arguments = parser.parse_args()
     outdated = []

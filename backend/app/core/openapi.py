@@ -16,6 +16,21 @@ from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
 from app.core.tenant_names import CURRENT, HEADER
 
 API_VERSION: Final = "0.1.0"
+_ABOUT: Final = """\
+A back end with a PostgreSQL database of its own for every tenant.
+
+**Tokens.** `POST /api/auth/login` gives an `access_token`, which the other requests send as
+`Authorization: Bearer …`.
+
+**Refusals** are `application/problem+json` (RFC 9457): programs read `code`; `errors` has messages
+by field; whoever asks for help quotes `request_id`.
+
+**Pages** are `{"items": […], "next_cursor": …}`; send `next_cursor` as `cursor` for what follows,
+until it is null.
+
+**Limits.** `RateLimit` says in each answer how many requests are left; 429 and 503 come with
+`Retry-After`.
+"""
 _PARAMETER: Final = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
 _BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _UUID: Final = {"type": "string", "format": "uuid"}
@@ -82,7 +97,7 @@ def _spec(app: Flask) -> APISpec:
         title="Tenantry",
         version=API_VERSION,
         openapi_version="3.1.0",
-        info={"description": "A back end with a PostgreSQL database of its own for every tenant."},
+        info={"description": _ABOUT},
         plugins=[MarshmallowPlugin()],
     )
     spec.components.security_scheme(
@@ -108,7 +123,7 @@ def _operation(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
     summary, _, more = cleandoc(text).partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
-        "tags": [rule.endpoint.partition(".")[0]],
+        "tags": [rule.endpoint.partition(".")[0] if "." in rule.endpoint else "system"],
         "summary": " ".join(summary.split()),
         "description": "\n\n".join(filter(None, (more, _who_may(stated)))),
         "x-permission": stated.allow,
