@@ -261,7 +261,7 @@ class FleetEntry:
     location: TenantLocation
     revision: str | None
     tags: tuple[str, ...]
-    proven_at: datetime | None
+    proven_at: datetime | None = None
 
 
 # Deleted ones too: they can be restored until their purge begins.

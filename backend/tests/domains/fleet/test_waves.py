@@ -14,7 +14,7 @@ def tenant(number: int, *tags: str) -> FleetEntry:
     location = TenantLocation(
         tenant_id=tenant_id, server="default", database=f"d{number}", sealed_credentials=""
     )
-    return FleetEntry(tenant_id, f"t{number}", "active", location, "0001", tags, None)
+    return FleetEntry(tenant_id, f"t{number}", "active", location, "0001", tags)
 
 
 FLEET = [tenant(number, *(["beta"] if number in {3, 7} else [])) for number in range(40)]
