@@ -4,7 +4,6 @@ pg_restore refuses what a newer pg_dump wrote, and a newer pg_dump writes what a
 not understand: so both are of the server's own major version.
 """
 
-import os
 import re
 import subprocess
 import threading
@@ -166,11 +165,11 @@ def _collect(pipe: IO[bytes] | None, complaints: list[bytes]) -> None:
 
 
 def _environment(conninfo: str) -> Mapping[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    """Nothing of ours: other PG… variables would give the program other orders."""
     given = conninfo_to_dict(conninfo)
     if unknown := given.keys() - _VARIABLES.keys():
         raise DumpFailed(f"PROVISIONER_URL has what cannot be handed on: {', '.join(unknown)}")
-    return ours | {_VARIABLES[key]: str(value) for key, value in given.items()} | {"LC_ALL": "C"}
+    return {_VARIABLES[key]: str(value) for key, value in given.items()} | {"LC_ALL": "C"}
 
 
 def _major_of(program: Path) -> int | None:

@@ -11,6 +11,7 @@ import pytest
 from app.core import ids
 from app.core.db import main_session, platform_session
 from app.core.sealed_streams import KeyMissing, StreamUnreadable
+from app.core.tasks import TenantGone
 from app.domains.backups.errors import (
     BackupDamaged,
     BackupForeign,
@@ -24,6 +25,7 @@ from app.domains.backups.service import archive, restoring, taking, upkeep
 from app.domains.documents.errors import ErasureHeld
 from app.domains.documents.service import files, stored_files
 from app.domains.jobs.models import Job
+from app.domains.tenants.errors import AlreadyHeld, KeptDatabaseNotFound
 from app.domains.tenants.service import kept, read_only, reconciliation
 from app.domains.tenants.service.directory import TenantRegistry
 from app.tenancy.dumping import ToolsMissing
@@ -77,6 +79,11 @@ def test_a_wrong_deletion_is_undone_and_the_restoration_too(safe: Safe, acme: Ho
     with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
         safe.lab.as_tenant(named(acme, restored.database))
 
+    hold = read_only.held(safe.lab.manager, tenant_id=acme.id, longest=WEEK)
+    with hold, pytest.raises(AlreadyHeld):
+        swap(safe, acme, restored.kept_id)
+    with pytest.raises(KeptDatabaseNotFound):
+        swap(safe, new_house("globex", safe.alice), restored.kept_id)
     present = swap(safe, acme, restored.kept_id)
     assert present.database == restored.database != former.database
     assert safe.names(acme) == {"plans.txt", "empty.txt"}
@@ -187,6 +194,9 @@ def test_a_backup_of_somebody_else_or_under_another_key_is_refused(
             )
     with pytest.raises(BackupNotFound):
         safe.restore(acme, ids.new_id())
+    nobody = House(ids.new_id(), "nobody", "nobody")
+    with pytest.raises(TenantGone):
+        safe.take(nobody)
 
 
 def test_what_newer_code_or_a_newer_server_took_is_refused(

@@ -12,6 +12,7 @@ from psycopg import IsolationLevel
 from app.core import clock, events, ids
 from app.core.db import platform_session
 from app.core.errors import NotFound
+from app.core.tasks import TenantGone
 from app.domains.backups import queries
 from app.domains.backups.errors import BackupDamaged, BackupInProgress
 from app.domains.backups.events import BackupTaken
@@ -50,7 +51,7 @@ def take(
     ``tell`` gets how many of how many files are done.
 
     Raises:
-        NotFound: there is no such tenant, or it has no database.
+        TenantGone: there is no such tenant, or it has no database.
         BackupKeysMissing, BackupInProgress, ToolsMissing: nothing was begun.
         AppError, DumpFailed: it is marked as failed, and nothing of it is left in the store.
     """
@@ -105,7 +106,7 @@ def entry_of(tenant_id: UUID) -> FleetEntry:
     with platform_session() as session:
         entries = ledger.with_database(session, tenant_ids=[tenant_id])
     if not entries:
-        raise NotFound("There is no such tenant, or it has no database.")
+        raise TenantGone("There is no such tenant, or it has no database.")
     return entries[0]
 
 

@@ -15,7 +15,11 @@ from sqlalchemy import delete, select
 from app.core import clock, events, ids
 from app.core.db import MainSession, main_session, platform_session
 from app.domains.tenants import queries
-from app.domains.tenants.errors import KeptDatabaseNotFound, NotReadyToSwap
+from app.domains.tenants.errors import (
+    AlreadyHeld,
+    KeptDatabaseNotFound,
+    NotReadyToSwap,
+)
 from app.domains.tenants.events import TenantDatabaseSwapped
 from app.domains.tenants.models import KeptDatabase, TenantState
 from app.domains.tenants.service import transitions
@@ -82,12 +86,15 @@ def swap(
     Raises:
         NotFound, WrongState: there is no such tenant, or it is neither active nor suspended.
         KeptDatabaseNotFound, NotReadyToSwap: there is no such database, or it is not whole.
+        AlreadyHeld: the database is being moved.
     """
     with transitions.begun(tenant_id, None, allowed=_WITH_DATA) as transition:
         session = transition.session
         own, row = queries.database(session, tenant_id), session.get(KeptDatabase, kept_id)
         if own is None or row is None or row.tenant_id != tenant_id:
             raise KeptDatabaseNotFound("There is no such database beside the tenant's.")
+        if own.held_until is not None and own.held_until > clock.now():
+            raise AlreadyHeld("Other work holds this tenant at the moment; try again.")
         if row.schema_revision is None:
             raise NotReadyToSwap("This database is not whole: restore the backup anew.")
         former = (own.server, own.database, own.sealed_credentials, own.schema_revision)
