@@ -43,3 +43,13 @@ class BackupDeleted(_OfBackup):
     """Its time was over."""
 
     type: ClassVar[str] = "backup.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantExported(Event):
+    """All of its data were written into an archive for it to take away."""
+
+    type: ClassVar[str] = "tenant.exported"
+    target: ClassVar[str] = "tenant_id"
+
+    tenant_id: UUID
