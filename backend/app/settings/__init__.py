@@ -10,6 +10,7 @@ from flask import current_app
 from pydantic import ValidationError
 
 from app.settings.backups import Backups
+from app.settings.events import Events
 from app.settings.files import Files
 from app.settings.installation import Installation
 from app.settings.people import People
@@ -24,7 +25,7 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Backups, People, Files, Tenants, Installation):
+class Settings(Backups, Events, People, Files, Tenants, Installation):
     """All groups together."""
 
 
