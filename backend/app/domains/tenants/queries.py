@@ -181,9 +181,8 @@ def tenant_for_change(session: MainSession, tenant_id: UUID) -> Tenant | None:
 
 
 def tenant_by_slug(session: MainSession, slug: str) -> Tenant | None:
-    return session.scalar(
-        select(Tenant).where(Tenant.slug == slug, Tenant.state != TenantState.PURGED)
-    )
+    named = select(Tenant).where(Tenant.slug == slug)
+    return session.scalar(named.where(Tenant.state != TenantState.PURGED))
 
 
 def database(session: MainSession, tenant_id: UUID) -> TenantDatabase | None:
@@ -228,10 +227,7 @@ def active_ids(session: MainSession, *, after: UUID | None, limit: int) -> Seque
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A database of the ledger, with its tenant's state, and whether its purge is due.
-
-    ``read_only`` is None where a hold is over and nobody has ended it yet.
-    """
+    """A database with its tenant's state; ``read_only`` is None where a hold is over, unended."""
 
     database: str
     tenant_id: UUID
@@ -276,6 +272,7 @@ class FleetEntry:
 
 # Deleted ones too: they can be restored until their purge begins.
 _KEPT: Final = (TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED)
+_OF_ENTRY: Final = (Tenant.slug, Tenant.state, Tenant.read_only_since, Tenant.last_proven_at)
 # A database is whole once it has a revision.
 _WITH_DATABASE: Final = and_(TenantDatabase.active, Tenant.state.in_(_KEPT))
 
@@ -291,13 +288,7 @@ def with_database(
     ``besides`` holds the revision whose tenants are left out.
     """
     statement = (
-        select(
-            TenantDatabase,
-            Tenant.slug,
-            Tenant.state,
-            Tenant.read_only_since,
-            Tenant.last_proven_at,
-        )
+        select(TenantDatabase, *_OF_ENTRY)
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
         .where(_WITH_DATABASE)
         .order_by(Tenant.id)
