@@ -16,7 +16,7 @@ SCRIPTS = sorted(
 # They make something, and what that is can be seen: there is nothing to report.
 WITHOUT_REPORT = {"generate_docs.py", "generate_swagger.py", "reset_db.sh", "run.py", "tour.py"}
 # Behind a verb of its own.
-REPORTS = {"jobs.py": "list", "services.py": "status"}
+REPORTS = {"dead_letters.py": "list", "jobs.py": "list", "services.py": "status"}
 
 
 def run(name: str, *arguments: str) -> tuple[int | str | None, str, str]:

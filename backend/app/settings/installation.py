@@ -33,6 +33,8 @@ class Installation(Group):
     """Production refuses weak secrets, plain http, debugging and roles that no rule holds."""
     flask_debug: bool = False
     """Flask's own switch: the debugger, which runs code for whoever reaches it."""
+    sqlalchemy_echo: bool = False
+    """Logs the statements that SQLAlchemy sends, without their values."""
     public_url: str = "http://localhost:4999"
     """Where clients reach the API: in links, and as the tokens' issuer, so a change ends tokens."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
