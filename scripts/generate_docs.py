@@ -1,6 +1,8 @@
 """Write the pages that the code describes itself; with --check, only say whether they are right.
 
 The schema of an event's version only grows: what would shrink one is refused, and nothing written.
+
+Exit codes: 0 written, or right; 1 one is outdated, or a schema would shrink; 2 wrong arguments.
 """
 
 import argparse
