@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from typing import cast
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
 from app.tenancy.credentials import Credentials
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach
-from app.tenancy.locations import Registry, TenantLocation, TenantUnavailable, located
+from app.tenancy.locations import Door, Registry, TenantLocation, TenantUnavailable, located
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
@@ -30,15 +29,6 @@ from app.tenancy.servers import DEFAULT_SERVER, Servers
 from app.tenancy.sessions import TenantReads, TenantSession
 
 logger = logging.getLogger(__name__)
-
-
-class Door(StrEnum):
-    """How a tenant's database stands to its role."""
-
-    OPEN = "open"
-    READ_ONLY = "read-only"
-    SHUT = "shut"
-    GONE = "gone"
 
 
 class TenantDatabaseManager:
@@ -109,6 +99,12 @@ class TenantDatabaseManager:
             ),
         )
 
+    def location_beside(self, location: TenantLocation, database: str) -> TenantLocation:
+        """Another database of the same tenant's on the same server, with a login of its own."""
+        login = Credentials.generate().dumps()
+        sealed = self._secrets.seal(login, context=location.context)
+        return replace(location, database=database, sealed_credentials=sealed, read_only=False)
+
     def provision(self, tenant: str | TenantLocation) -> str:
         """Makes role, database and tables, whatever part of them exists, and returns the revision.
 
@@ -170,6 +166,19 @@ class TenantDatabaseManager:
             statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
         )
 
+    def create_empty_database(self, location: TenantLocation, revision: str) -> None:
+        """Role, database and grants as any tenant's; the tables at a revision, the door shut.
+
+        Raises:
+            ServerUnavailable, TenantUnavailable: as `provision`.
+            MigrationFailed: the schema could not be made.
+        """
+        server = self.server_of(location)
+        with server.locked(location.database) as connection:
+            templates.build(server, connection, location.database, revision)
+            self.admit(connection, location)
+            provisioning.shut_out(connection, self.installation, location)
+
     def create_tenant_tables(self, tenant: str | TenantLocation) -> str:
         """Brings the tables of a database that already existed to the newest revision."""
         return self.migrate_tenant_database(tenant)
@@ -230,13 +239,6 @@ class TenantDatabaseManager:
         location = self._locate(tenant)
         with self.server_of(location).locked(location.database) as connection:
             provisioning.shut_out(connection, self.installation, location)
-        self.pool.close_tenant(location.key)
-
-    def make_tenant_database_read_only(self, tenant: str | TenantLocation) -> None:
-        """Takes the right to write away, and ends the sessions that might, in every process."""
-        location = self._locate(tenant)
-        with self.server_of(location).locked(location.database) as connection:
-            provisioning.make_read_only(connection, self.installation, location)
         self.pool.close_tenant(location.key)
 
     def can_be_read_only(self, tenant: str | TenantLocation) -> bool:

@@ -101,7 +101,11 @@ def discard_scratch(server: Server) -> None:
 
 
 def build(server: Server, connection: Connection, name: str, revision: str | None) -> None:
-    """A tenant's database of the name at the revision, empty and nobody's; None: without tables."""
+    """An empty database at the revision, whatever was there before; None leaves it without tables.
+
+    Raises:
+        MigrationFailed, TemplateBroken: as `ensure`.
+    """
     installation = server.installation
     discard(connection, name)
     connection.execute(

@@ -15,7 +15,7 @@ from app.core.db import platform_session
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.queries import LedgerEntry
-from app.domains.tenants.service import deletion, moving, pool
+from app.domains.tenants.service import deletion, kept, moving, pool
 from app.integrations.storage import Storage
 from app.tenancy.inspection import Inventory, take_inventory
 from app.tenancy.locations import TenantLocation
@@ -79,12 +79,13 @@ def find_faults(manager: TenantDatabaseManager) -> list[Finding]:
     with platform_session() as session:
         ledger = queries.ledger(session)
         moves = moving.unfinished(session)
+        beside = kept.known_names(session)
         for name, inventory in inventories.items():
             here = {entry.database: entry for entry in ledger if entry.server == name}
             passing = {each.database for each in moves if each.elsewhere == name}
             found += [
                 replace(each, server=name)
-                for each in _compare(inventory, here)
+                for each in _compare(inventory, here, beside)
                 if each.fault is not Fault.ORPHAN or each.database not in passing
             ]
             spares = pool.stray(session, inventory, server=name)
@@ -106,11 +107,15 @@ def mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> 
     return replace(finding, outcome=outcome)
 
 
-def _compare(inventory: Inventory, ledger: dict[str, LedgerEntry]) -> Iterator[Finding]:
+def _compare(
+    inventory: Inventory, ledger: dict[str, LedgerEntry], beside: set[str]
+) -> Iterator[Finding]:
     for name, entry in ledger.items():
         if (fault := _fault(inventory, entry)) is not None:
             yield Finding(fault, name, entry.tenant_id)
-    for name in (inventory.databases | inventory.roles) - ledger.keys():
+    for name in inventory.open_roles & beside:
+        yield Finding(Fault.NOT_SHUT_OUT, name, tenant_id_of(name))
+    for name in (inventory.databases | inventory.roles) - ledger.keys() - beside:
         yield Finding(Fault.ORPHAN, name, tenant_id_of(name))
 
 
