@@ -76,7 +76,8 @@ class _Export:
 
     def write(self, manager: TenantDatabaseManager) -> dict[str, Any]:
         database = self._entry.location.database
-        with manager.server.connect_as_owner(database, lock_timeout_ms=60_000) as connection:
+        server = manager.server_of(self._entry.location)
+        with server.connect_as_owner(database, lock_timeout_ms=60_000) as connection:
             stored_files.hold_erasure(connection)
             connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
             with connection.transaction():

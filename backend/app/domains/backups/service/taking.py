@@ -119,7 +119,9 @@ def _write(
 ) -> tuple[Manifest, int]:
     """Everything but the row. The snapshot's transaction stays open until the dump has ended."""
     database = entry.location.database
-    with manager.server.connect_as_owner(database, lock_timeout_ms=60_000) as connection:
+    with manager.server_of(entry.location).connect_as_owner(
+        database, lock_timeout_ms=60_000
+    ) as connection:
         # First: what is erased from now on, the snapshot does not know.
         stored_files.hold_erasure(connection)
         major = dumping.major_version(connection)
@@ -132,7 +134,7 @@ def _write(
             taken_at, tables = clock.now().isoformat(), read_contents(connection)
             tell(0, 0, "rows")
             snapshot = _exported(connection)
-            dump = dumping.dump(manager.server, database, snapshot=snapshot, tool=tool)
+            dump = dumping.dump(manager.server_of(entry.location), database, snapshot=snapshot, tool=tool)
             dump_digest, size = archive.put("dump", dump)
             files = _Files(archive, connection, tell)
             index_digest, index_size = archive.put("index", files.lines())
