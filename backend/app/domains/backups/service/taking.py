@@ -134,7 +134,9 @@ def _write(
             taken_at, tables = clock.now().isoformat(), read_contents(connection)
             tell(0, 0, "rows")
             snapshot = _exported(connection)
-            dump = dumping.dump(manager.server_of(entry.location), database, snapshot=snapshot, tool=tool)
+            dump = dumping.dump(
+                manager.server_of(entry.location), database, snapshot=snapshot, tool=tool
+            )
             dump_digest, size = archive.put("dump", dump)
             files = _Files(archive, connection, tell)
             index_digest, index_size = archive.put("index", files.lines())
