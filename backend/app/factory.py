@@ -15,6 +15,7 @@ from app.core import (
     db,
     events,
     health,
+    idempotency,
     marks,
     metrics,
     pages,
@@ -49,6 +50,9 @@ from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
 from app.domains.fleet import routes as fleet_routes
 from app.domains.fleet import tasks as fleet_tasks
+from app.domains.idempotency import models as key_models
+from app.domains.idempotency import tasks as key_tasks
+from app.domains.idempotency.service import DatabaseKeys
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -107,6 +111,7 @@ MODELS = (
     outbox_models,
     activity_models,
     job_models,
+    key_models,
     identity_models,
     tenant_models,
     fleet_models,
@@ -114,6 +119,7 @@ MODELS = (
 )
 TASKS = (
     job_tasks,
+    key_tasks,
     identity_tasks,
     tenant_tasks,
     fleet_tasks,
@@ -140,6 +146,7 @@ def create_app(settings: Settings) -> Flask:
     events.init_app(app, [audit.append, recorder, auth_log.log])
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
+    idempotency.init_app(app, DatabaseKeys(settings))
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))

@@ -10,6 +10,7 @@ from flask import Flask
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
+from app.core import idempotency
 from app.core.errors import AppError, TooManyRequests
 from app.core.examples import example_of
 from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
@@ -66,6 +67,27 @@ _WAIT: Final = {
         "description": "What each limit allows, in so many seconds.",
         "schema": {"type": "string"},
     },
+}
+_IDEMPOTENCY_KEY: Final = {
+    "in": "header",
+    "name": idempotency.HEADER,
+    "description": (
+        "A new random string for each new request. Repeated with the same key, the request is done"
+        " once and answered alike; 400 where it is no key, 409 while the first one runs, 422 where"
+        " it is another request."
+    ),
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!#-+\\--:<-\\[\\]-~]+$",
+    },
+}
+_REPLAYED: Final = {
+    idempotency.REPLAYED: {
+        "description": "`true` where this is the answer to an earlier request with the same key.",
+        "schema": {"const": "true"},
+    }
 }
 _ETAG: Final = {"ETag": {"description": "The revision.", "schema": {"type": "string"}}}
 
@@ -169,7 +191,10 @@ def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
     query: list[dict[str, Any]] = (
         [] if stated.query is None else [{"in": "query", "schema": stated.query}]
     )
-    return path + query + ([_IF_MATCH] if stated.conditional else [])
+    headers = [_IF_MATCH] if stated.conditional else []
+    if stated.idempotent:
+        headers.append(_IDEMPOTENCY_KEY)
+    return path + query + headers
 
 
 def _successes(stated: Endpoint) -> dict[str, Any]:
@@ -183,7 +208,8 @@ def _success(stated: Endpoint) -> dict[str, Any]:
     if stated.returns is None:
         return {"description": "Done."}
     success = {"description": "Done.", "content": {"application/json": {"schema": stated.returns}}}
-    return success | {"headers": _ETAG} if stated.versioned else success
+    headers = (_ETAG if stated.versioned else {}) | (_REPLAYED if stated.idempotent else {})
+    return success | {"headers": headers} if headers else success
 
 
 def _failures(stated: Endpoint) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Installation(Group):
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks of the proxies whose `X-Forwarded-*` is believed, separated by commas."""
 
+    idempotency_key_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 24 * 3600
+    """How long an Idempotency-Key gets the answer that was given to it first."""
+    idempotency_lease_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """How long a request that died holds its Idempotency-Key; a slow one renews it."""
+
     metrics_token: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Opens /metrics to Prometheus: 32 characters or more; without it there is no such page."""
     prometheus_multiproc_dir: Path | None = None
