@@ -43,6 +43,8 @@ from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
+from app.domains.backups import models as backup_models
+from app.domains.backups import tasks as backup_tasks
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
@@ -116,6 +118,7 @@ MODELS = (
     tenant_models,
     fleet_models,
     document_models,
+    backup_models,
 )
 TASKS = (
     job_tasks,
@@ -125,6 +128,7 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    backup_tasks,
 )
 CONSUMERS = (activity_consumers,)
 
