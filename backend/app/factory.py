@@ -32,6 +32,7 @@ from app.core import (
 from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.core.http import Plane
+from app.core.messages import Publisher
 from app.core.secrets import FernetBox
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
@@ -67,7 +68,6 @@ from app.domains.outbox import routes as outbox_routes
 from app.domains.outbox import tasks as outbox_tasks
 from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
-from app.domains.outbox.service.messages import Publisher
 from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
 from app.domains.outbox.service.relaying import Outboxes
