@@ -95,8 +95,10 @@ def memberships(
 
     A deleted one is its owners' alone: they may restore it.
     """
-    gone = (TenantState.PURGING, TenantState.PURGED)
-    owned = UserTenantAssociation.role == Role.OWNER
+    gone, owned = (
+        (TenantState.PURGING, TenantState.PURGED),
+        UserTenantAssociation.role == Role.OWNER,
+    )
     statement = (
         _memberships(user_id)
         .where(Tenant.state.not_in(gone), or_(Tenant.state != TenantState.DELETED, owned))
