@@ -57,7 +57,7 @@ def settings(
     """An installation of this worker's own on the shared servers."""
     installation = Installation(f"t{secrets.token_hex(4)}")
     yield make_settings(server_urls, installation, tmp_path_factory.mktemp("files"), worker_id)
-    drop_installation(server_urls["postgres"], installation)
+    drop_installation(server_urls, installation)
 
 
 def make_settings(
@@ -108,9 +108,11 @@ def make_settings(
     return Settings(**(given | changes))
 
 
-def drop_installation(admin_url: str, installation: Installation) -> None:
-    """Takes everything of the installation off the server again."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
+def drop_installation(server_urls: dict[str, str], installation: Installation) -> None:
+    """Takes everything of the installation off a server that stays; it takes a while."""
+    if "stay" not in server_urls:
+        return
+    with psycopg.connect(server_urls["postgres"], autocommit=True) as connection:
         owned = connection.execute(
             "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) LIKE %s",
             (f"{installation.id}\\_%",),
