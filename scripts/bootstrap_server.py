@@ -2,9 +2,12 @@
 
 Repeating it is harmless. With --env-file the roles' URLs are kept in that file, and their
 passwords reused from it; without, the URLs are printed.
+
+Exit codes: 0 done; 1 refused, or the server cannot be prepared; 2 wrong arguments.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -41,15 +44,21 @@ def main() -> None:
         "DATABASE_PLATFORM_URL": urls[installation.platform],
         "PROVISIONER_URL": urls[installation.provisioner],
     }
-    if arguments.env_file is None:
+    if arguments.env_file is not None:
+        write_env(arguments.env_file, known | settings)
+    if arguments.json:
+        kept = None if arguments.env_file is None else str(arguments.env_file)
+        print(json.dumps({"env_file": kept, "settings": settings if kept is None else None}))
+    elif arguments.env_file is None:
         print("\n".join(f"{key}={value}" for key, value in settings.items()))
     else:
-        write_env(arguments.env_file, known | settings)
         print(f"Server prepared for {installation.id}; its URLs are in {arguments.env_file}.")
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--admin-url",
         default=os.environ.get("ADMIN_DATABASE_URL"),
@@ -65,6 +74,7 @@ def parse() -> argparse.Namespace:
         default=ForeignDatabases.REFUSE,
         help="what to do about other databases that every role may connect to",
     )
+    parser.add_argument("--json", action="store_true", help="report as one JSON document")
     arguments = parser.parse_args()
     if not arguments.admin_url:
         parser.error("give ADMIN_DATABASE_URL or --admin-url")

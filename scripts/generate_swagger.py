@@ -1,4 +1,7 @@
-"""Write swagger.yaml from the routes; with --check, only say whether it is up to date."""
+"""Write swagger.yaml from the routes; with --check, only say whether it is up to date.
+
+Exit codes: 0 written, or up to date; 1 --check found it outdated; 2 wrong arguments.
+"""
 
 import argparse
 import sys
@@ -30,7 +33,9 @@ PLACEHOLDERS = Settings(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition(";")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if outdated")
     arguments = parser.parse_args()
     path = ROOT / "swagger.yaml"

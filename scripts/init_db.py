@@ -6,6 +6,8 @@ globex and their people, with --migrate-tenants also brings what an older releas
 revision (a large fleet is better served by scripts/migrate_all_tenants.py, which goes in waves).
 Settings come from the environment. A new person's password is DEMO_PASSWORD, or made up and printed
 once.
+
+Exit codes: 0 done; 1 a setting is wrong, or tenants could not be migrated; 2 wrong arguments.
 """
 
 import argparse
@@ -66,7 +68,9 @@ class Report:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--create-admin", action="store_true", help="the platform's administrator")
     parser.add_argument("--create-test-tenant", action="store_true", help="acme and globex")
     parser.add_argument(

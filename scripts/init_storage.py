@@ -1,8 +1,10 @@
 """Make the file store ready: the bucket, closed to strangers, or the folder and its marker.
 
 Repeating it is harmless. Settings come from the environment. The marker tells a mounted folder
-from an empty mount point, so run it with the volume mounted. Exit code 1: the store cannot be used
-as it is, and the message says why.
+from an empty mount point, so run it with the volume mounted.
+
+Exit codes: 0 the store is ready; 1 it cannot be used as it is, or a setting is wrong; 2 wrong
+arguments.
 """
 
 import argparse
@@ -18,7 +20,9 @@ from app.settings import load_settings
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="change nothing, only say how it is")
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
     arguments = parser.parse_args()

@@ -1,7 +1,10 @@
 """Look into the table of jobs; start a job that was given up again, or drop one.
 
-list shows what is not done, the newest last; retry and drop take ids. Exits 1 where a job could
-not be retried or dropped. A retried job runs as soon as the scheduler's next round has seen it.
+list shows what is not done, the newest last; retry and drop take ids. A retried job runs as soon as
+the scheduler's next round has seen it.
+
+Exit codes: 0 done; 1 a job could not be retried or dropped, or a setting is wrong; 2 wrong
+arguments.
 """
 
 import argparse
@@ -40,7 +43,9 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|retry|drop")
     shown = verbs.add_parser("list", help="what waits, runs or failed")
     shown.add_argument("--state", action="append", type=JobState, choices=list(JobState))

@@ -23,7 +23,9 @@ LONGEST_SLUG = 40
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tree", nargs="?", choices=["main", "tenant"])
     parser.add_argument("message", nargs="?", help="a sentence without its full stop")
     parser.add_argument("--check", action="store_true", help="write nothing; lint the tenants'")

@@ -1,7 +1,9 @@
 """Compare the stored files with the tenants' rows and, with --apply, delete stray bytes.
 
 Finds bytes that no row knows (stray) and rows whose bytes are gone (missing; a backup may have
-them, so they are only reported). Exits 1 where something is left to do.
+them, so they are only reported).
+
+Exit codes: 0 nothing is left to do; 1 something is, or it could not be seen; 2 wrong arguments.
 """
 
 import argparse
@@ -15,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "backend"))
 
 from app.core.errors import AppError
 from app.domains.documents.service import reconciliation
+from app.domains.fleet.cli import draw_bar
 from app.domains.tenants.service import directory
 from app.factory import create_app
 from app.integrations.storage import current_storage
@@ -24,7 +27,9 @@ from app.tenancy.manager import current_manager
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tenant-id", type=UUID, help="of this tenant alone; default: of all")
     parser.add_argument("--apply", action="store_true", help="delete; without it, only report")
     parser.add_argument(
@@ -46,7 +51,8 @@ def reconcile(locations: Sequence[TenantLocation], *, apply: bool, as_json: bool
     found = left = 0
     storage = current_storage()
     for number, location in enumerate(locations, start=1):
-        print(f"{number}/{len(locations)} {location.database}", file=sys.stderr)
+        if sys.stderr.isatty():
+            draw_bar(number, len(locations), location.database)
         for each in reconciliation.find_faults(current_manager(), storage, location, apply=apply):
             found, left = found + 1, left + (each.outcome is None)
             if as_json:

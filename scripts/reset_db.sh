@@ -12,7 +12,7 @@ usage() {
 	leaves in .data/tenantry.env), where there is one, and from the environment. Refuses unless
 	ENVIRONMENT is development. Stop the API and the workers first.
 
-	Exits 0 when done, 1 where it refuses or something fails, 2 for wrong arguments.
+	Exit codes: 0 done; 1 it refuses, or something fails; 2 wrong arguments.
 	END
 }
 

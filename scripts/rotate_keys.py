@@ -2,8 +2,9 @@
 
 Takes the steps that are due: a new key is made and published; once every process knows it, it
 signs; once the last token of the old key has expired, the old key is removed. The periodic job
-identity.rotate_keys does the same each hour; too early, either does nothing. Exits 0, also where
-nothing was due.
+identity.rotate_keys does the same each hour; too early, either does nothing.
+
+Exit codes: 0 done, also where nothing was due; 1 a setting is wrong; 2 wrong arguments.
 """
 
 import argparse
@@ -27,7 +28,9 @@ _AHEAD = {"make": "a new key is made", "activate": "signs", "remove": "is remove
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], epilog=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--status", action="store_true", help="only show the keys and what is ahead")
     what.add_argument("--dry-run", action="store_true", help="say what is due; change nothing")

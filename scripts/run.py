@@ -1,4 +1,10 @@
-"""Run the whole product on this machine, without containers (`make run`)."""
+"""Run the whole product on this machine, without containers (`make run`).
+
+PORT is where it answers (4999). Given DATABASE_URL (of a superuser) or REDIS_URL, it uses that
+server instead of one of its own.
+
+Exit codes: 0 stopped; 1 something does not start, and it says what; 2 wrong arguments.
+"""
 
 import argparse
 import os
@@ -17,7 +23,9 @@ _HIGHEST_PORT = 65535
 
 def main() -> int:
     """Run until stopped; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=ROOT / ".data", help="default: .data")
     folders = Folders(ROOT, parser.parse_args().data.absolute())
     port = os.environ.get("PORT", "4999")

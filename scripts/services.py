@@ -8,16 +8,20 @@
 
 Without names every command means all of them. Data and state lie in a cache folder outside the
 tree: --cache, else TENANTRY_CACHE, else ~/.cache/tenantry.
+
+Exit codes: 0 done; 1 it could not be done, or status finds one unwell or none; 2 wrong arguments;
+130 interrupted. run ends as its command does.
 """
 
 import argparse
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "backend"))
 
 from embedded import real
+from embedded.environment import EnvironmentFile
 from embedded.errors import EmbeddedError
 from embedded.keeper import Keeper
 from embedded.signals import StopRequested, stop_on_signals
@@ -100,25 +105,32 @@ def stop(keeper: Keeper) -> None:
     print("Stopped.")
 
 
-def status(keeper: Keeper) -> int:
+def status(keeper: Keeper, *, as_json: bool) -> int:
     """0 when something runs and all of it is well."""
     state = keeper.state()
-    if state is None:
+    found = {} if state is None else dict(_faults(*state))
+    if as_json:
+        print(json.dumps({"running": list(found), "faults": {k: v for k, v in found.items() if v}}))
+    elif state is None:
         print("Nothing runs.")
-        return 1
-    names, environment_file = state
-    variables = environment_file.read()
-    ill = 0
+    else:
+        for name, fault in found.items():
+            where = f"well    {real.SERVICES[name].variable} in {state[1].path}"
+            print(f"{name}: {fault or where}")
+    return 1 if not found or any(found.values()) else 0
+
+
+def _faults(names: Sequence[str], file: EnvironmentFile) -> Iterator[tuple[str, str]]:
+    """What is wrong with each; empty where it is well."""
+    variables = file.read()
     for name in names:
         service = real.SERVICES[name]
         try:
             service.check(variables[service.variable])
         except Exception as error:  # noqa: BLE001  # whatever the client raises, it is not well
-            ill += 1
-            print(f"{name}: {error}")
+            yield name, str(error) or type(error).__name__
         else:
-            print(f"{name}: well    {service.variable} in {environment_file.path}")
-    return 1 if ill else 0
+            yield name, ""
 
 
 def run(names: Sequence[str], cache: Path, command: Sequence[str]) -> int:
@@ -148,6 +160,8 @@ def _arguments() -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, purpose in _HELP.items():
         options = verbs.add_parser(verb, help=purpose)
+        if verb == "status":
+            options.add_argument("--json", action="store_true", help="report as one JSON document")
         if verb in {"stop", "status"}:
             continue
         names = list(real.SERVICES)
@@ -174,7 +188,7 @@ def _act(arguments: argparse.Namespace) -> int:
     if arguments.verb == "stop":
         stop(keeper)
     elif arguments.verb == "status":
-        return status(keeper)
+        return status(keeper, as_json=arguments.json)
     elif arguments.verb == "install":
         install(_names(arguments.names))
     elif arguments.verb == "run":

@@ -1,6 +1,9 @@
 """Tell what a process would be told: each setting, its value, and where that comes from.
 
-Secrets are masked. Exits 1 where a process would not start, and says why.
+Secrets are masked.
+
+Exit codes: 0 a process would start; 1 it would not, for the reasons that are named; 2 wrong
+arguments.
 """
 
 import argparse
@@ -15,7 +18,9 @@ from app.settings import load_settings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     arguments = parser.parse_args()
     rows = list(effective(load_settings()))

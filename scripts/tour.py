@@ -3,6 +3,8 @@
 Alice creates a tenant, which gets a database of its own, and puts a document into it; a signed
 link lets anybody who has it read this one document; Mallory, who owns another tenant, finds
 nothing at all.
+
+Exit codes: 0 all is as it should be; 1 a step did not end so, and it says which; 2 wrong arguments.
 """
 
 import argparse
@@ -200,7 +202,9 @@ def _person(credentials: Mapping[str, Any], name: str) -> Person:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--credentials", type=Path, default=ROOT / ".data" / "credentials.json")
     parser.add_argument("--url", help="default: the one in the credentials")
     parser.add_argument("--email", help="who creates the tenant; default: Alice")

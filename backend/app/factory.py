@@ -15,6 +15,8 @@ from app.core import (
     db,
     events,
     health,
+    idempotency,
+    marks,
     metrics,
     pages,
     problems,
@@ -34,6 +36,9 @@ from app.core.secrets import FernetBox
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
 from app.domains.access import service as access
+from app.domains.activity import consumers as activity_consumers
+from app.domains.activity import models as activity_models
+from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
@@ -44,6 +49,9 @@ from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
 from app.domains.fleet import routes as fleet_routes
 from app.domains.fleet import tasks as fleet_tasks
+from app.domains.idempotency import models as key_models
+from app.domains.idempotency import tasks as key_tasks
+from app.domains.idempotency.service import DatabaseKeys
 from app.domains.identity import models as identity_models
 from app.domains.identity import routes as identity
 from app.domains.identity import tasks as identity_tasks
@@ -52,6 +60,15 @@ from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
 from app.domains.jobs.service import records, running
+from app.domains.outbox import models as outbox_models
+from app.domains.outbox import routes as outbox_routes
+from app.domains.outbox import tasks as outbox_tasks
+from app.domains.outbox.service import letters
+from app.domains.outbox.service.delivery import Delivery
+from app.domains.outbox.service.messages import Publisher
+from app.domains.outbox.service.recording import Recorder
+from app.domains.outbox.service.relay import Relay
+from app.domains.outbox.service.relaying import Outboxes
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
 from app.domains.tenants.routes import (
@@ -62,7 +79,7 @@ from app.domains.tenants.routes import (
     registrations,
     tenants,
 )
-from app.domains.tenants.service.directory import TenantRegistry
+from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
 from app.integrations import dns, mailer, storage
 from app.settings import Settings
 from app.tenancy import manager as tenancy
@@ -80,6 +97,8 @@ BLUEPRINTS = (
     registrations.blueprint,
     access_routes.blueprint,
     audit_routes.blueprint,
+    outbox_routes.blueprint,
+    activity_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
     versions.blueprint,
@@ -89,13 +108,25 @@ BLUEPRINTS = (
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (
     audit_models,
+    outbox_models,
+    activity_models,
     job_models,
+    key_models,
     identity_models,
     tenant_models,
     fleet_models,
     document_models,
 )
-TASKS = (job_tasks, identity_tasks, tenant_tasks, fleet_tasks, document_tasks)
+TASKS = (
+    job_tasks,
+    key_tasks,
+    identity_tasks,
+    tenant_tasks,
+    fleet_tasks,
+    document_tasks,
+    outbox_tasks,
+)
+CONSUMERS = (activity_consumers,)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -110,10 +141,12 @@ def create_app(settings: Settings) -> Flask:
     problems.init_app(app)
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
-    events.init_app(app, [audit.append, auth_log.log])
     redis.init_app(app, settings)
+    recorder = Recorder(marks.init_app(app, settings))
+    events.init_app(app, [audit.append, recorder, auth_log.log])
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
+    idempotency.init_app(app, DatabaseKeys(settings))
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))
@@ -134,11 +167,14 @@ def create_app(settings: Settings) -> Flask:
         "secrets": secrets,
         "passwords": Passwords(settings),
         "edge": RequestEdge(manager),
+        "open_tenant": open_tenant,
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    metrics.init_app(app, settings, pool=manager.pool.figures, jobs=job_figures)
+    metrics.init_app(
+        app, settings, pool=manager.pool.figures, jobs=job_figures, events=event_figures
+    )
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
@@ -160,6 +196,12 @@ def configure(app: Flask, settings: Settings) -> None:
         VERIFY_AT_ONCE_BYTES=settings.verify_at_once_bytes,
         MAIN_OWNER_URL=settings.database_owner_url
         and db.sqlalchemy_url(settings.database_owner_url.get_secret_value()),
+    )
+    # Clients send tokens in headers, and no route sets a cookie. One that ever did would get these.
+    app.config.update(
+        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
     )
     # /documents/ is not /documents: one address for one thing.
     app.url_map.strict_slashes = True
@@ -219,6 +261,27 @@ def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, .
 def job_figures() -> metrics.JobFigures:
     with db.main_session() as session:
         return records.backlog(session)
+
+
+def event_figures() -> metrics.EventFigures:
+    with db.main_session() as session:
+        return letters.backlog(session)
+
+
+def create_delivery(app: Flask, settings: Settings) -> Delivery:
+    """What calls the handlers of events; for a process that is given the messages."""
+    return Delivery(settings, open_tenant=app.extensions["open_tenant"])
+
+
+def create_relay(app: Flask, settings: Settings, publisher: Publisher) -> Relay:
+    """What sends the outboxes' events to the publisher."""
+    outboxes = Outboxes(
+        publisher,
+        source=settings.public_url,
+        batch=settings.outbox_batch,
+        open_tenant=app.extensions["open_tenant"],
+    )
+    return Relay(outboxes, app.extensions["marks"], active_ids_after, settings)
 
 
 def ping_storage() -> None:

@@ -1,4 +1,4 @@
-"""The application's own processes: the API and the job worker, and the check before a reload."""
+"""The application's own processes, and the check before a reload."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from embedded.process import Command
 _IMPORT_SECONDS = 60.0
 _GRACE = 5.0
 _IMPORT = """
-import json, wsgi, scheduler, celery_worker
+import json, wsgi, scheduler, consumer, celery_worker
 print("\\n" + json.dumps(list(celery_worker.QUEUES)))
 """
 
@@ -79,6 +79,10 @@ class Application:
         program = [sys.executable, "-m", "gunicorn", *flags, "--no-control-socket", "wsgi:app"]
         return self._command("The API (gunicorn)", program, "api.log")
 
+    def behind(self, queues: Sequence[str]) -> list[Command]:
+        """What works behind the API; each logs "ready." once it is."""
+        return [self.worker(queues), self.scheduler(), self.consumer()]
+
     def worker(self, queues: Sequence[str]) -> Command:
         """One Celery worker for all queues."""
         options = ["--loglevel", "INFO", "--concurrency", "2", "--without-gossip"]
@@ -95,6 +99,10 @@ class Application:
     def scheduler(self) -> Command:
         """What tells the worker of jobs whose time has come."""
         return self._command("The scheduler", [sys.executable, "scheduler.py"], "scheduler.log")
+
+    def consumer(self) -> Command:
+        """What does what follows from events."""
+        return self._command("The consumer", [sys.executable, "consumer.py"], "consumer.log")
 
     def _command(self, name: str, program: list[str], log: str) -> Command:
         return Command(

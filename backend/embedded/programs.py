@@ -1,8 +1,9 @@
-"""API, job worker and scheduler while they run: requests shown, code reloaded, deaths noticed."""
+"""The application's programs while they run: requests shown, code reloaded, deaths noticed."""
 
 import signal
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -27,20 +28,19 @@ class Programs:
         self._application = application
         self._console = console
         self._api: ChildProcess | None = None
-        self._worker: ChildProcess | None = None
-        self._scheduler: ChildProcess | None = None
+        self._behind: list[ChildProcess] = []
         self._reloaded_at = float("-inf")
         self._shown = 0
 
-    def start_jobs(self) -> None:
-        """Start worker and scheduler, and wait until they are ready."""
-        self._start_jobs(self._application.queues())
+    def start_behind(self) -> None:
+        """Start what works behind the API, and wait until all of it is ready."""
+        self._start_behind(self._application.queues())
 
-    def _start_jobs(self, queues: Sequence[str]) -> None:
-        worker = self._worker = ChildProcess(self._application.worker(queues))
-        scheduler = self._scheduler = ChildProcess(self._application.scheduler())
-        worker.wait_until(lambda: " ready." in worker.words(), seconds=_READY_SECONDS)
-        scheduler.wait_until(lambda: "ready." in scheduler.words(), seconds=_READY_SECONDS)
+    def _start_behind(self, queues: Sequence[str]) -> None:
+        for command in self._application.behind(queues):
+            self._behind.append(ChildProcess(command))
+        for child in self._behind:
+            child.wait_until(partial(_is_ready, child), seconds=_READY_SECONDS)
 
     def start_api(self) -> None:
         """Start it, and wait until it answers GET /health."""
@@ -62,7 +62,7 @@ class Programs:
         stop_together(self._children())
 
     def _children(self) -> list[ChildProcess]:
-        return [child for child in (self._api, self._worker, self._scheduler) if child]
+        return [child for child in (self._api, *self._behind) if child]
 
     def show_requests(self) -> None:
         """Print what the API answered since the last look."""
@@ -101,10 +101,8 @@ class Programs:
         child.stop()
         if child is self._api:
             self._api = None
-        elif child is self._worker:
-            self._worker = None
         else:
-            self._scheduler = None
+            self._behind.remove(child)
 
     def reload(self, changed: Collection[Path]) -> None:
         """Load the changed code into all, or keep the running code when the new does not load."""
@@ -113,7 +111,7 @@ class Programs:
         try:
             queues = self._application.queues()
             self._reload_api()
-            self._reload_jobs(queues)
+            self._reload_behind(queues)
         except DoesNotLoad as error:
             self._console.say(f"↻ {names}: not loaded; the code from before goes on running.")
             self._console.say(str(error))
@@ -134,12 +132,16 @@ class Programs:
         else:
             self._api.signal(signal.SIGHUP)
 
-    def _reload_jobs(self, queues: Sequence[str]) -> None:
-        stop_together([child for child in (self._worker, self._scheduler) if child])
-        self._worker = self._scheduler = None
+    def _reload_behind(self, queues: Sequence[str]) -> None:
+        stop_together(self._behind)
+        self._behind = []
         self._reloaded_at = time.monotonic()
-        self._start_jobs(queues)
+        self._start_behind(queues)
         self._reloaded_at = time.monotonic()
+
+
+def _is_ready(child: ChildProcess) -> bool:
+    return "ready." in child.words()
 
 
 def _some(changed: Collection[Path]) -> str:

@@ -151,8 +151,8 @@ class Supervisor:
         application = Application(backend, self._folders.logs, inner, self._port)
         programs = Programs(application, self._console)
         stack.callback(programs.stop)
-        with self._console.step("Job worker and scheduler"):
-            programs.start_jobs()
+        with self._console.step("Job worker, scheduler and consumer"):
+            programs.start_behind()
         with self._console.step("API"):
             programs.start_api()
         return programs

@@ -20,11 +20,12 @@ _HSTS: Final = "max-age=31536000"
 
 # What a page of another origin may send and read beyond the Fetch standard's own lists.
 _SENT: Final = (
-    f"Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-Id, {HEADER}"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Range, X-Request-Id,"
+    f" {HEADER}"
 )
 _READ: Final = (
-    "Content-Disposition, Content-Range, Deprecation, ETag, Location,"
-    " RateLimit, RateLimit-Policy, Retry-After, Sunset, X-Request-Id"
+    "Content-Disposition, Content-Range, Deprecation, ETag, Idempotency-Replayed,"
+    " Location, RateLimit, RateLimit-Policy, Retry-After, Sunset, X-Request-Id"
 )
 _PREFLIGHT_SECONDS: Final = "600"
 

@@ -156,6 +156,8 @@ migrate = Migrate()
 
 
 def init_app(app: Flask, settings: Settings) -> None:
+    if settings.sqlalchemy_echo:  # engines look at it when they are made
+        logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
     options = {
         "pool_size": settings.main_pool_size,
         "max_overflow": 0,

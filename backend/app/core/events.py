@@ -1,7 +1,8 @@
 """What happened, told in the transaction of the change: it is recorded with it or not at all.
 
 A domain states its events as frozen dataclasses in its ``events.py`` and tells them by `record`.
-Who listens is wired by the factory, so that no domain imports another for it.
+Who listens is wired by the factory, so that no domain imports another for it. An event with a
+``public_version`` is meant for others as well: it leaves the house by the outbox (docs/events.md).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +22,22 @@ class Event:
 
     ``type`` is stored with each event and never changes its meaning: "document.uploaded".
     ``target`` names the field that holds the id of what the event is about.
+
+    With a ``public_version`` others are told as well, on ``topic``, of all fields but those that
+    are ``withheld``: names, addresses and texts stay where they are. A version's fields are never
+    changed and never fewer; what cannot be said with more of them is a new version.
     """
 
     type: ClassVar[str]
     target: ClassVar[str]
+    public_version: ClassVar[int | None] = None
+    topic: ClassVar[str] = "events"
+    withheld: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def public_type(cls) -> str:
+        """The name that others know it by: "document.uploaded.v1"."""
+        return f"{cls.type}.v{cls.public_version}"
 
     @property
     def target_id(self) -> object:
@@ -33,6 +46,10 @@ class Event:
     def details(self) -> dict[str, Any]:
         """The fields but the target."""
         return {name: value for name, value in asdict(self).items() if name != self.target}
+
+    def public_fields(self) -> dict[str, Any]:
+        """What others are told."""
+        return {name: value for name, value in asdict(self).items() if name not in self.withheld}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,16 @@ from flask import Response, after_this_request, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import auth_log, conditions, events, payloads, rates
+from app.core import auth_log, conditions, events, idempotency, payloads, rates
 from app.core.caller import Caller
 from app.core.db import record_despite
 from app.core.deprecation import Deprecation
 from app.core.dumping import Dump, dumper
 from app.core.errors import AppError, Forbidden, NotFound, Unprocessable
 from app.core.events import Origin, originating
+from app.core.idempotency import Once, OnceByKey, attempted
 from app.core.logs import log_context
+from app.core.multipart import IncomingFile, incoming_file
 from app.core.tenant_names import TenantName, current_tenant_names
 from app.core.throttle import Attempt, Throttle, Throttled, current_counters
 
@@ -79,6 +81,7 @@ class Endpoint:
     versioned: bool
     conditional: bool
     deprecated: Deprecation | None
+    idempotent: bool
 
     @cached_property
     def dump(self) -> Dump:
@@ -106,23 +109,26 @@ def endpoint(
     gives_file: bool = False,
     versioned: bool = False,
     deprecated: Deprecation | None = None,
+    idempotent: bool | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Makes a view of a function that asks by name for what it needs.
 
-    The function may take ``session``, ``caller``, ``body``, ``query``, ``open_session``,
-    ``if_match``, ``attempt`` and the parameters of its path. ``allow`` is PUBLIC, SIGNED_IN or a
-    permission, ``resource:action``. ``transaction=None`` is for work with several short
-    transactions: the function gets ``open_session`` and hands it to its verb. ``any_state`` is for
-    routes that answer for a tenant that is suspended or has no database yet. A body that is not
-    required may be left out, and is then loaded as an empty one. ``throttle`` limits how often: too
-    often is 429, and 503 where it cannot be counted. ``limited=False`` leaves the route out of
-    the limits that all requests share. A ``versioned`` result has a ``revision``, which becomes its
-    ETag. ``may_answer_later`` (202), ``takes_file`` and ``gives_file`` (a body of bytes) only
-    document what the view does itself. A ``deprecated`` route says so in each answer.
+    The function may take ``session``, ``caller``, ``body``, ``query``, ``file``, ``open_session``,
+    ``if_match``, ``attempt``, ``once`` and the parameters of its path. ``allow`` is PUBLIC,
+    SIGNED_IN or a permission, ``resource:action``. ``transaction=None`` is for work with several
+    short transactions: the function gets ``open_session`` and hands it to its verb. ``any_state``
+    is for routes that answer for a tenant that is suspended or has no database yet. A body that is
+    not required may be left out: it is then an empty one. ``throttle`` limits how often: too often
+    is 429, and 503 where it cannot be counted. ``limited=False`` leaves the route out of the limits
+    that all requests share. A ``versioned`` result has a ``revision``, which becomes its ETag.
+    ``may_answer_later`` and ``gives_file`` only document what the view does itself. A
+    ``deprecated`` route says so in each answer. ``idempotent``, by default where it creates for a
+    known caller: see `core.idempotency`.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
         wanted = frozenset(inspect.signature(view).parameters)
+        takes_key = idempotent if idempotent is not None else _creates(allow, status)
         stated = Endpoint(
             allow=allow,
             transaction=transaction,
@@ -133,7 +139,7 @@ def endpoint(
             returns=returns,
             status=status,
             may_answer_later=may_answer_later,
-            errors=_with_limits(errors, throttle, limited=limited),
+            errors=_all_errors(errors, throttle, limited=limited, takes_key=takes_key),
             throttle=throttle,
             limited=limited,
             takes_file=takes_file,
@@ -141,15 +147,22 @@ def endpoint(
             versioned=versioned,
             conditional="if_match" in wanted,
             deprecated=deprecated,
+            idempotent=takes_key,
         )
         return _wrapped(view, stated, wanted)
 
     return decorate
 
 
-def _with_limits(
-    errors: tuple[int, ...], throttle: Throttle | None, *, limited: bool
+def _creates(allow: str, status: int) -> bool:
+    return allow != PUBLIC and status in {201, 202}
+
+
+def _all_errors(
+    errors: tuple[int, ...], throttle: Throttle | None, *, limited: bool, takes_key: bool
 ) -> tuple[int, ...]:
+    if takes_key:
+        errors = (*errors, 400, 409, 422)
     if throttle is not None:
         return (*errors, 429, 503)
     return (*errors, 429) if limited else errors
@@ -166,8 +179,12 @@ def _wrapped(
             caller = _admit(stated, path)
             with log_context(**_who(caller)), originating(_origin(caller)):
                 given = {"caller": caller, **path, **_payloads(stated)}
-                given["attempt"] = _count(stated, caller, given.get("body"))
-                return _call(stated, view, given, wanted)
+                with attempted(_once(stated, caller, given)) as once:
+                    if once.answer is not None:  # not one more attempt, so it is not counted
+                        return once.answer
+                    given["once"] = once
+                    given["attempt"] = _count(stated, caller, given.get("body"))
+                    return once.end(_call(stated, view, given, wanted))
 
     wrapper.endpoint = stated  # type: ignore[attr-defined]
     return wrapper
@@ -233,7 +250,10 @@ def _payloads(stated: Endpoint) -> dict[str, object]:
         loaded["query"] = _load(stated.query, _arguments(stated.query))
     if stated.body is not None:
         absent = not stated.body_required and payloads.no_body()
-        loaded["body"] = _load(stated.body, {} if absent else payloads.json_body())
+        raw = loaded["raw"] = b"{}" if absent else payloads.json_bytes()
+        loaded["body"] = _load(stated.body, payloads.document(raw))
+    if stated.takes_file:
+        loaded["file"] = incoming_file(limit=current_app.config["MAX_UPLOAD_BYTES"])
     if stated.conditional:
         loaded["if_match"] = conditions.if_match()
     return loaded
@@ -265,6 +285,22 @@ def _load(schema: type[Schema], payload: object) -> object:
             "Some fields are not acceptable; see errors.",
             errors=error.normalized_messages(),  # type: ignore[no-untyped-call]
         ) from None
+
+
+def _once(stated: Endpoint, caller: Caller | None, given: dict[str, Any]) -> Once:
+    key = idempotency.given_key() if stated.idempotent else None
+    if key is None or caller is None:
+        return Once()
+    plane = stated.transaction or ("main" if caller.location is None else "tenant")
+    edge = current_edge()
+    return OnceByKey(
+        key,
+        caller=caller,
+        body=given.get("raw", b""),
+        file=cast("IncomingFile | None", given.get("file")),
+        open_session=lambda: edge.open_session(plane, caller),
+        dump=lambda result: _answer(stated, result),
+    )
 
 
 def _count(stated: Endpoint, caller: Caller | None, body: Any) -> Attempt | None:
@@ -300,7 +336,10 @@ def _call(
         given["session"] = session
         result = view(**{name: value for name, value in given.items() if name in wanted})
         # Dumped inside the transaction: a row's attributes may still be read.
-        return _answer(stated, result)
+        response = _answer(stated, result)
+        if session is not None:
+            given["once"].remember(session, response)
+        return response
 
 
 def _answer(stated: Endpoint, result: object) -> Response:

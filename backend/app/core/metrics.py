@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
 from threading import Lock, Thread
-from typing import Final, cast
+from typing import Final, Generic, cast
 
 from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from app.core.background import Result
 from app.core.errands import Errand
 from app.core.errors import NotFound, Unauthenticated
 from app.core.http import PUBLIC, endpoint
@@ -89,6 +90,18 @@ class JobFigures:
     oldest_due_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class EventFigures:
+    """Events of the main database, and of all handlers; ages are 0 where nothing has one."""
+
+    unsent: int
+    parked: int
+    dead: int
+    oldest_parked_seconds: float
+    lag: int
+    lag_age_seconds: float
+
+
 class Metrics:
     """Where this process's figures come from, and who may read them."""
 
@@ -99,6 +112,7 @@ class Metrics:
         *,
         pool: Callable[[], PoolFigures],
         jobs: Callable[[], JobFigures],
+        events: Callable[[], EventFigures],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -106,6 +120,7 @@ class Metrics:
         self._sampling = Lock()
         self._told: dict[str, int] = {}
         self._jobs = Errand(app, jobs, name="job figures")
+        self._events = Errand(app, events, name="event figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -114,9 +129,10 @@ class Metrics:
         if self._folder is not None:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
-        jobs = CollectorRegistry()
-        jobs.register(_JobCollector(self._jobs))
-        return generate_latest(registry) + generate_latest(jobs)
+        asked = CollectorRegistry()
+        asked.register(_Collector(self._jobs, _told_of_jobs))
+        asked.register(_Collector(self._events, _told_of_events))
+        return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
         """Takes the pool's figures down, which other workers cannot see."""
@@ -139,29 +155,56 @@ class Metrics:
             self.sample()
 
 
-class _JobCollector(Collector):
+# Name, meaning, value.
+Told = Iterable[tuple[str, str, float]]
+
+
+class _Collector(Collector, Generic[Result]):
     """Asked at each reading; without the main database its figures are left out."""
 
-    def __init__(self, errand: Errand[JobFigures]) -> None:
+    def __init__(self, errand: Errand[Result], told: Callable[[Result], Told]) -> None:
         self._errand = errand
+        self._told = told
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
             figures = self._errand.begin().result(timeout=_DATABASE_SECONDS)
         except Exception as error:  # noqa: BLE001  # the other figures tell the more
-            logger.warning("no figures of jobs", extra={"reason": str(error)})
+            logger.warning("some figures are left out", extra={"reason": str(error)})
             return
-        told = (
-            ("tenantry_jobs_due", "Jobs whose time has come.", figures.due),
-            ("tenantry_jobs_failed", "Jobs that were given up.", figures.failed),
-            (
-                "tenantry_jobs_oldest_due_seconds",
-                "How long the oldest of the due jobs has been due.",
-                figures.oldest_due_seconds,
-            ),
-        )
-        for name, meaning, value in told:
+        for name, meaning, value in self._told(figures):
             yield GaugeMetricFamily(name, meaning, value=value)
+
+
+def _told_of_jobs(figures: JobFigures) -> Told:
+    yield "tenantry_jobs_due", "Jobs whose time has come.", figures.due
+    yield "tenantry_jobs_failed", "Jobs that were given up.", figures.failed
+    yield (
+        "tenantry_jobs_oldest_due_seconds",
+        "How long the oldest of the due jobs has been due.",
+        figures.oldest_due_seconds,
+    )
+
+
+def _told_of_events(figures: EventFigures) -> Told:
+    yield (
+        "tenantry_events_unsent",
+        "Events in the main database's outbox that no relay has sent yet.",
+        figures.unsent,
+    )
+    yield "tenantry_events_parked", "Events that are tried again by themselves.", figures.parked
+    yield "tenantry_events_dead", "Dead letters.", figures.dead
+    yield (
+        "tenantry_events_oldest_parked_seconds",
+        "How long the oldest of the parked events has waited.",
+        figures.oldest_parked_seconds,
+    )
+    yield "tenantry_events_lag", "Messages in Kafka that no consumer has read.", figures.lag
+    yield (
+        "tenantry_events_lag_age_seconds",
+        "How long ago the lag of some partition was last measured: consumers do so all the time.",
+        figures.lag_age_seconds,
+    )
 
 
 def init_app(
@@ -170,8 +213,9 @@ def init_app(
     *,
     pool: Callable[[], PoolFigures],
     jobs: Callable[[], JobFigures],
+    events: Callable[[], EventFigures],
 ) -> None:
-    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs)
+    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs, events=events)
     app.add_url_rule("/metrics", "metrics", metrics)
 
 

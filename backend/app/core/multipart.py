@@ -1,6 +1,6 @@
 """Reads a file out of multipart/form-data (RFC 7578) as it arrives, in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flask import request
@@ -21,7 +21,8 @@ class IncomingFile:
     """The one file part of a request: its name, its type, and its bytes, read once.
 
     ``expected_bytes`` is what the length of the whole form leaves for it, 0 where that is unknown:
-    a hint, for another part may follow, or the sender be wrong. Iterating raises `BadRequest` where
+    a hint, for another part may follow, or the sender be wrong. ``observe`` is shown each piece of
+    the file. Iterating raises `BadRequest` where
     the body breaks off and `PayloadTooLarge` past the limit.
     """
 
@@ -37,6 +38,7 @@ class IncomingFile:
         self.name = name
         self.content_type = content_type
         self.expected_bytes = expected_bytes
+        self.observe: Callable[[bytes], None] | None = None
         self._events = events
         self._limit = limit
 
@@ -47,6 +49,8 @@ class IncomingFile:
                 received += len(event.data)
                 if received > self._limit:
                     raise PayloadTooLarge(f"A file may have {self._limit} bytes.")
+                if self.observe is not None:
+                    self.observe(event.data)
                 yield event.data
                 if not event.more_data:
                     return self._expect_end()

@@ -10,12 +10,28 @@ from flask import Flask
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
+from app.core import idempotency
 from app.core.errors import AppError, TooManyRequests
 from app.core.examples import example_of
 from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
 from app.core.tenant_names import CURRENT, HEADER
 
 API_VERSION: Final = "0.1.0"
+_ABOUT: Final = """\
+A back end with a PostgreSQL database of its own for every tenant.
+
+**Tokens.** `POST /api/auth/login` gives an `access_token`, which the other requests send as
+`Authorization: Bearer …`.
+
+**Refusals** are `application/problem+json` (RFC 9457): programs read `code`; `errors` has messages
+by field; whoever asks for help quotes `request_id`.
+
+**Pages** are `{"items": […], "next_cursor": …}`; send `next_cursor` as `cursor` for what follows,
+until it is null.
+
+**Limits.** `RateLimit` says in each answer how many requests are left; 429 and 503 come with
+`Retry-After`.
+"""
 _PARAMETER: Final = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
 _BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _UUID: Final = {"type": "string", "format": "uuid"}
@@ -52,6 +68,27 @@ _WAIT: Final = {
         "schema": {"type": "string"},
     },
 }
+_IDEMPOTENCY_KEY: Final = {
+    "in": "header",
+    "name": idempotency.HEADER,
+    "description": (
+        "A new random string for each new request. Repeated with the same key, the request is done"
+        " once and answered alike; 400 where it is no key, 409 while the first one runs, 422 where"
+        " it is another request."
+    ),
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!#-+\\--:<-\\[\\]-~]+$",
+    },
+}
+_REPLAYED: Final = {
+    idempotency.REPLAYED: {
+        "description": "`true` where this is the answer to an earlier request with the same key.",
+        "schema": {"const": "true"},
+    }
+}
 _ETAG: Final = {"ETag": {"description": "The revision.", "schema": {"type": "string"}}}
 
 
@@ -82,7 +119,7 @@ def _spec(app: Flask) -> APISpec:
         title="Tenantry",
         version=API_VERSION,
         openapi_version="3.1.0",
-        info={"description": "A back end with a PostgreSQL database of its own for every tenant."},
+        info={"description": _ABOUT},
         plugins=[MarshmallowPlugin()],
     )
     spec.components.security_scheme(
@@ -108,7 +145,7 @@ def _operation(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
     summary, _, more = cleandoc(text).partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.rpartition(".")[2],
-        "tags": [rule.endpoint.partition(".")[0]],
+        "tags": [rule.endpoint.partition(".")[0] if "." in rule.endpoint else "system"],
         "summary": " ".join(summary.split()),
         "description": "\n\n".join(filter(None, (more, _who_may(stated)))),
         "x-permission": stated.allow,
@@ -154,7 +191,10 @@ def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
     query: list[dict[str, Any]] = (
         [] if stated.query is None else [{"in": "query", "schema": stated.query}]
     )
-    return path + query + ([_IF_MATCH] if stated.conditional else [])
+    headers = [_IF_MATCH] if stated.conditional else []
+    if stated.idempotent:
+        headers.append(_IDEMPOTENCY_KEY)
+    return path + query + headers
 
 
 def _successes(stated: Endpoint) -> dict[str, Any]:
@@ -168,7 +208,8 @@ def _success(stated: Endpoint) -> dict[str, Any]:
     if stated.returns is None:
         return {"description": "Done."}
     success = {"description": "Done.", "content": {"application/json": {"schema": stated.returns}}}
-    return success | {"headers": _ETAG} if stated.versioned else success
+    headers = (_ETAG if stated.versioned else {}) | (_REPLAYED if stated.idempotent else {})
+    return success | {"headers": headers} if headers else success
 
 
 def _failures(stated: Endpoint) -> dict[str, Any]:

@@ -10,15 +10,16 @@ from app.core.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 
 
 def json_body() -> object:
-    """The request's JSON document.
+    """The request's JSON document; see `json_bytes` and `document`."""
+    return document(json_bytes())
 
-    orjson refuses NaN, Infinity, lone surrogates and documents nested over 1,024 deep, but of a
-    name that is given twice it keeps one value, and another reader the other (RFC 7493, 2.3).
+
+def json_bytes() -> bytes:
+    """The request's body.
 
     Raises:
         UnsupportedMediaType: it is not declared as application/json.
         PayloadTooLarge: it is larger than MAX_JSON_BYTES.
-        BadRequest: it is not JSON (RFC 8259), repeats a name, or holds a NUL character.
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as application/json.")
@@ -26,14 +27,26 @@ def json_body() -> object:
     raw = read_body(limit + 1)
     if len(raw) > limit:
         raise PayloadTooLarge(f"The body may have {limit} bytes.")
+    return raw
+
+
+def document(raw: bytes) -> object:
+    """What the JSON says.
+
+    orjson refuses NaN, Infinity, lone surrogates and documents nested over 1,024 deep, but of a
+    name that is given twice it keeps one value, and another reader the other (RFC 7493, 2.3).
+
+    Raises:
+        BadRequest: it is not JSON (RFC 8259), repeats a name, or holds a NUL character.
+    """
     try:
-        document = orjson.loads(raw)
+        parsed = orjson.loads(raw)
         json.loads(raw, object_pairs_hook=_refuse_repetition)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"The body is not JSON: {error.args[0]}") from None
-    if _holds_nul(document):
+    if _holds_nul(parsed):
         raise BadRequest("The body holds a NUL character, which no text may hold.")
-    return document
+    return parsed
 
 
 def no_body() -> bool:

@@ -33,6 +33,8 @@ class Installation(Group):
     """Production refuses weak secrets, plain http, debugging and roles that no rule holds."""
     flask_debug: bool = False
     """Flask's own switch: the debugger, which runs code for whoever reaches it."""
+    sqlalchemy_echo: bool = False
+    """Logs the statements that SQLAlchemy sends, without their values."""
     public_url: str = "http://localhost:4999"
     """Where clients reach the API: in links, and as the tokens' issuer, so a change ends tokens."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -63,6 +65,11 @@ class Installation(Group):
     """How long to wait for a connection, and for an answer, when attempts are counted."""
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks of the proxies whose `X-Forwarded-*` is believed, separated by commas."""
+
+    idempotency_key_seconds: Annotated[int, Field(ge=60, le=30 * 86_400)] = 24 * 3600
+    """How long an Idempotency-Key gets the answer that was given to it first."""
+    idempotency_lease_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """How long a request that died holds its Idempotency-Key; a slow one renews it."""
 
     metrics_token: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Opens /metrics to Prometheus: 32 characters or more; without it there is no such page."""

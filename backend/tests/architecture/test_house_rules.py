@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper
 from app.core import ids
 from app.core.db import MIGRATIONS, MainModel
 from app.core.tasks import DEFINITIONS, QUEUES
-from app.factory import MODELS, TASKS
+from app.factory import CONSUMERS, MODELS, TASKS
 from app.tenancy.models import TenantModel
 from embedded.application import Application
 from tests.paths import APP, BACKEND, PROJECT
@@ -53,6 +53,8 @@ def _matches(pattern: str, *, allowed: tuple[str, ...]) -> list[str]:
         (r"""["']SET (?!LOCAL)""", ("tenancy/server.py",)),
         (r"psycopg\.connect\(", ("tenancy/",)),
         (r"\bprint\(", ()),
+        # Tokens travel in headers, so that no page of another site can send them.
+        (r"\bset_cookie\(", ()),
     ],
 )
 def test_only_there(pattern: str, allowed: tuple[str, ...]) -> None:
@@ -97,12 +99,12 @@ def test_every_module_says_what_it_is() -> None:
     assert not silent
 
 
-def test_every_module_that_declares_models_or_tasks_is_wired() -> None:
-    wired = {module.__name__ for module in (*MODELS, *TASKS)}
+def test_every_module_that_declares_models_tasks_or_consumers_is_wired() -> None:
+    wired = {module.__name__ for module in (*MODELS, *TASKS, *CONSUMERS)}
     declaring = {
         "app." + path.relative_to(APP).with_suffix("").as_posix().replace("/", ".")
         for path in APP.glob("domains/*/*.py")
-        if path.name in {"models.py", "tasks.py"}
+        if path.name in {"models.py", "tasks.py", "consumers.py"}
     }
     assert declaring == wired
 
@@ -143,10 +145,16 @@ def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
 # What is written once and never changed has neither state nor a second time.
 # The quota is one row of sums.
 RECORDS = {
+    "activities",
     "audit_entries",
+    "consumer_lags",
     "document_versions",
+    "inbox",
     "migration_results",
+    "outbox",
     "platform_audit_entries",
+    "platform_inbox",
+    "platform_outbox",
     "quota",
     "schema_releases",
     "sent_mails",
@@ -161,6 +169,9 @@ WITHOUT_ID = {
     "migration_results": {"run_id", "tenant_id"},
     "schema_releases": {"revision"},
     "document_versions": {"document_id", "number"},
+    "inbox": {"consumer", "event_id"},
+    "platform_inbox": {"consumer", "event_id"},
+    "consumer_lags": {"topic", "partition"},
 }
 
 

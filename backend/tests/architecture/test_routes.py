@@ -103,6 +103,12 @@ TABLE: dict[str, tuple[int, ...]] = {
     "invitations.accept_invitation": (404, 404, 404, 404, 404, 404, 404),
     "access.list_roles":          (401, 404, 200, 200, 200, 200, 200),
     "audit.list_entries":         (401, 404, 403, 403, 200, 200, 404),
+    "activity.list_activities":   (401, 404, 200, 200, 200, 200, 404),
+    "outbox.list_event_types":    (401, 200, 200, 200, 200, 200, 200),
+    "outbox.list_letters":        (401, 403, 403, 403, 403, 403, 200),
+    "outbox.replay_letters":      (401, 403, 403, 403, 403, 403, 200),
+    "outbox.replay_letter":       (401, 403, 403, 403, 403, 403, 404),
+    "outbox.drop_letter":         (401, 403, 403, 403, 403, 403, 404),
     "documents.upload_document":  (401, 404, 403, 201, 201, 201, 404),
     "documents.list_documents":   (401, 404, 200, 200, 200, 200, 404),
     "documents.get_document":     (401, 404, 200, 200, 200, 200, 404),
@@ -224,6 +230,14 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         ),
         "access.list_roles": _json("GET", tenant + "/roles"),
         "audit.list_entries": _json("GET", tenant + "/audit"),
+        "activity.list_activities": _json("GET", tenant + "/events"),
+        "outbox.list_event_types": _json("GET", "/api/event-types"),
+        "outbox.list_letters": _json("GET", "/api/admin/dead-letters"),
+        "outbox.replay_letters": _json(
+            "POST", "/api/admin/dead-letters/replay", {"consumer": "nobody"}
+        ),
+        "outbox.replay_letter": _json("POST", f"/api/admin/dead-letters/{uuid4()}/replay"),
+        "outbox.drop_letter": _json("DELETE", f"/api/admin/dead-letters/{uuid4()}"),
         "documents.upload_document": lambda client, headers: client.post(
             cast.acme.documents,
             data={"file": (io.BytesIO(b"plans"), "plans.txt")},

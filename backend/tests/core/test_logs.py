@@ -209,6 +209,25 @@ def test_a_day_of_work_leaves_no_secret_in_the_log(
         assert secret not in lines.text
 
 
+def test_sqlalchemy_echo_tells_statements_without_their_values(
+    settings: Settings, cast: Cast, lines: Lines
+) -> None:
+    engine = logging.getLogger("sqlalchemy.engine")
+    level = engine.level
+    logging.getLogger().setLevel(logging.INFO)
+    try:
+        with another_app(settings, sqlalchemy_echo=True) as app:
+            there = elsewhere(cast.alice, app)
+            assert there.get("/api/users/me").status_code == 200
+            refusal(there.get(f"{cast.acme.documents}/{cast.acme.id}"), 404)
+    finally:
+        engine.setLevel(level)
+    told = [line["message"] for line in lines if line["logger"].startswith("sqlalchemy.engine")]
+    assert any("FROM users" in each for each in told)
+    assert any("FROM documents" in each for each in told)
+    assert cast.alice.email not in lines.text
+
+
 def test_processes_write_to_standard_error() -> None:
     """Containers collect it, and standard output belongs to programs' answers."""
     code = "from app.core import logs; import logging; logs.configure(); logging.info('hello')"

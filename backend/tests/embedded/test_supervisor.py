@@ -105,7 +105,8 @@ def root(tmp_path: Path) -> Path:
     (root / "scripts" / "init_storage.py").touch()
     (root / "backend" / "wsgi.py").write_text(WSGI)
     (root / "backend" / "celery_worker.py").write_text(WORKER)
-    (root / "backend" / "scheduler.py").write_text(SCHEDULER)
+    for program in ("scheduler.py", "consumer.py"):
+        (root / "backend" / program).write_text(SCHEDULER)
     return root
 
 
@@ -122,9 +123,8 @@ def running(root: Path) -> Iterator[Run]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_it(running: Run, number: signal.Signals) -> None:
     children = descendants(running.process.pid)
-    assert (
-        len(living(children)) >= 8
-    )  # two servers, scheduler, gunicorn, celery, and both's workers
+    # Two servers, scheduler, consumer, gunicorn, celery, and both's workers.
+    assert len(living(children)) >= 9
     code = running.end(number)
     assert code == (0 if number != signal.SIGKILL else -signal.SIGKILL), running.text
     wait_for(lambda: not living(children))

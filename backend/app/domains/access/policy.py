@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-_VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read"})
+_VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read", "events:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:update", "documents:delete"}
 _ADMIN: Final = _USER | {"documents:manage", "members:manage", "domains:manage", "audit:read"}
 _OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete"}
@@ -17,6 +17,7 @@ PLATFORM_ADMIN: Final = frozenset(
         "tenants:delete",
         "tenants:suspend",
         "tenants:read_all",
+        "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",
     }

@@ -10,6 +10,7 @@ from app.core.events import Event
 @dataclass(frozen=True, kw_only=True)
 class _DocumentEvent(Event):
     target: ClassVar[str] = "document_id"
+    withheld: ClassVar[frozenset[str]] = frozenset({"name", "digest"})
 
     document_id: UUID
     name: str
@@ -18,6 +19,7 @@ class _DocumentEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class DocumentUploaded(_DocumentEvent):
     type: ClassVar[str] = "document.uploaded"
+    public_version = 1
 
     size: int
     digest: str
@@ -37,6 +39,7 @@ class DocumentDeleted(_DocumentEvent):
     """It went to the trash."""
 
     type: ClassVar[str] = "document.deleted"
+    public_version = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class DocumentRestored(_DocumentEvent):
     """It came back from the trash."""
 
     type: ClassVar[str] = "document.restored"
+    public_version = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,7 @@ class DocumentPurged(_DocumentEvent):
     """It is gone for good, with all of its versions."""
 
     type: ClassVar[str] = "document.purged"
+    public_version = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ class VersionAdded(_DocumentEvent):
     """``restored_from`` is the number of the former version that became the newest again."""
 
     type: ClassVar[str] = "document.version_added"
+    public_version = 1
 
     version: int
     size: int
@@ -80,5 +86,6 @@ class LinkCreated(_DocumentEvent):
     """``expires_in`` in seconds."""
 
     type: ClassVar[str] = "document.link_created"
+    public_version = 1
 
     expires_in: int

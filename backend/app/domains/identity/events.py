@@ -22,6 +22,7 @@ class SessionCreated(AuthEvent):
 @dataclass(frozen=True, kw_only=True)
 class SessionRevoked(AuthEvent):
     type: ClassVar[str] = "session.revoked"
+    public_version = 1
     target: ClassVar[str] = "session_id"
 
     session_id: UUID

@@ -20,6 +20,7 @@ class TenantCreated(_OfTenant):
     """It is registered; its database follows."""
 
     type: ClassVar[str] = "tenant.created"
+    public_version = 1
 
     slug: str
     name: str
@@ -36,6 +37,8 @@ class TenantRenamed(_OfTenant):
 @dataclass(frozen=True, kw_only=True)
 class TenantSuspended(_OfTenant):
     type: ClassVar[str] = "tenant.suspended"
+    public_version = 1
+    withheld = frozenset({"reason"})
 
     reason: str | None
 
@@ -43,6 +46,7 @@ class TenantSuspended(_OfTenant):
 @dataclass(frozen=True, kw_only=True)
 class TenantResumed(_OfTenant):
     type: ClassVar[str] = "tenant.resumed"
+    public_version = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ class TenantDeleted(_OfTenant):
     """Its period of grace begins."""
 
     type: ClassVar[str] = "tenant.deleted"
+    public_version = 1
 
     purge_at: datetime
 
@@ -69,6 +74,7 @@ class TenantDeleted(_OfTenant):
 @dataclass(frozen=True, kw_only=True)
 class TenantRestored(_OfTenant):
     type: ClassVar[str] = "tenant.restored"
+    public_version = 1
 
     state: str
 
@@ -78,6 +84,7 @@ class TenantPurged(_OfTenant):
     """Its database and files are gone."""
 
     type: ClassVar[str] = "tenant.purged"
+    public_version = 1
 
     slug: str
 
@@ -93,6 +100,7 @@ class _OfMember(Event):
 @dataclass(frozen=True, kw_only=True)
 class RoleChanged(_OfMember):
     type: ClassVar[str] = "user.role_changed"
+    public_version = 1
 
     former: str
     role: str
@@ -169,7 +177,9 @@ class _OfInvitation(Event):
 class MemberInvited(_OfInvitation):
     """Also when an open invitation is changed or sent once more."""
 
-    type: ClassVar[str] = "invitation.sent"
+    type: ClassVar[str] = "user.invited"
+    public_version = 1
+    withheld = frozenset({"email"})
 
     email: str
     role: str

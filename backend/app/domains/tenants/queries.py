@@ -212,6 +212,16 @@ def active_locations(session: MainSession) -> Sequence[TenantLocation]:
     return [location_of(row, since) for row, since in rows]
 
 
+def active_ids(session: MainSession, *, after: UUID | None, limit: int) -> Sequence[UUID]:
+    """Of tenants whose databases may be used, in their order."""
+    statement = (
+        select(Tenant.id).where(Tenant.state == TenantState.ACTIVE).order_by(Tenant.id).limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(Tenant.id > after)
+    return session.scalars(statement).all()
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """A database of the ledger, with its tenant's state, and whether its purge is due.

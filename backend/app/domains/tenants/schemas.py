@@ -35,8 +35,8 @@ _SLUG: list[Callable[[str], object]] = [
 
 
 class NewTenant(Schema):
-    name = fields.String(required=True, validate=_NAME)
-    slug = fields.String(required=True, validate=_SLUG)
+    name = fields.String(required=True, validate=_NAME, metadata={"example": "Initech"})
+    slug = fields.String(required=True, validate=_SLUG, metadata={"example": "initech"})
 
 
 class Tenant(Schema):

@@ -152,12 +152,13 @@ def test_an_invitation_is_in_the_trail_and_its_token_nowhere(
     accept(post, token, **NEW)
     cast.alice.delete(path(house, invite(cast.alice, house, f"x.{email}")))
     with main_session(tenant_id=house.id) as session:
-        query = select(PlatformEntry).where(PlatformEntry.type.startswith("invitation."))
+        of_invitations = ("user.invited", "invitation.accepted", "invitation.revoked")
+        query = select(PlatformEntry).where(PlatformEntry.type.in_(of_invitations))
         entries = session.scalars(query.order_by(PlatformEntry.id)).all()
     assert [entry.type.partition(".")[2] for entry in entries] == [
-        "sent",
+        "invited",
         "accepted",
-        "sent",
+        "invited",
         "revoked",
     ]
     assert [entry.target for entry in entries[:2]] == [invitation["id"]] * 2

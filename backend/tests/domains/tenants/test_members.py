@@ -115,7 +115,7 @@ def test_members_come_in_pages(cast: Cast, house: House, ada: Person, bob: Perso
 
 def test_the_table_of_roles_is_shown(cast: Cast) -> None:
     roles = cast.bob.get(f"/api/tenants/{cast.acme.id}/roles").get_json()["roles"]
-    assert roles["viewer"] == ["documents:read", "members:read", "tenants:read"]
+    assert roles["viewer"] == ["documents:read", "events:read", "members:read", "tenants:read"]
     assert set(roles["viewer"]) < set(roles["user"]) < set(roles["admin"]) < set(roles["owner"])
 
 

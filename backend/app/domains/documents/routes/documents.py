@@ -9,7 +9,8 @@ from flask import Blueprint, current_app
 from app.core.caller import Caller
 from app.core.conditions import IfMatch
 from app.core.http import OpenPlane, endpoint
-from app.core.multipart import incoming_file
+from app.core.idempotency import Once
+from app.core.multipart import IncomingFile
 from app.core.pages import Page, current_cursors
 from app.domains.documents import schemas
 from app.domains.documents.models import Document
@@ -48,9 +49,10 @@ def list_documents(session: TenantReads, query: dict[str, Any]) -> Page[dict[str
     status=201,
     errors=(400, 401, 403, 404, 409, 413, 415, 422, 503, 507),
 )
-def upload_document(caller: Caller, open_session: OpenPlane) -> Document:
+def upload_document(
+    caller: Caller, open_session: OpenPlane, file: IncomingFile, once: Once
+) -> Document:
     """Upload a file as multipart/form-data, in the part named ``file``."""
-    file = incoming_file(limit=current_app.config["MAX_UPLOAD_BYTES"])
     return receiving.upload_document(
         tenant_opener(open_session),
         current_storage(),
@@ -60,6 +62,7 @@ def upload_document(caller: Caller, open_session: OpenPlane) -> Document:
         chunks=file,
         expected_bytes=file.expected_bytes,
         limits=general_limits(),
+        done=once.remember,
     )
 
 

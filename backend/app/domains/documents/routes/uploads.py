@@ -11,11 +11,13 @@ from app.core import clock, payloads
 from app.core.caller import Caller
 from app.core.errors import Unprocessable
 from app.core.http import PUBLIC, OpenPlane, endpoint
+from app.core.idempotency import Once
 from app.domains.documents import schemas
-from app.domains.documents.models import Upload, UploadState
+from app.domains.documents.models import Document, Upload, UploadState
 from app.domains.documents.routes.documents import DOCUMENTS, general_limits, tenant_opener
 from app.domains.documents.service import documents, files, uploads
 from app.integrations.storage import DiskStorage, LinkInvalid, current_storage
+from app.tenancy.sessions import TenantSession
 
 blueprint: Final = Blueprint("uploads", __name__)
 
@@ -36,14 +38,21 @@ _CHUNK: Final = 64 * 1024
     status=201,
     errors=(400, 401, 403, 404, 409, 413, 415, 422, 503, 507),
 )
-def reserve_upload(caller: Caller, open_session: OpenPlane, body: dict[str, Any]) -> dict[str, Any]:
+def reserve_upload(
+    caller: Caller, open_session: OpenPlane, body: dict[str, Any], once: Once
+) -> dict[str, Any]:
     """Begin an upload that goes straight to the store; the answer says where to PUT the bytes."""
+
+    def remember(session: TenantSession, upload: Upload) -> None:
+        once.remember(session, _told(upload, database=session.location.database))
+
     upload = uploads.reserve_upload(
         tenant_opener(open_session),
         current_storage(),
         caller=caller,
         largest=current_app.config["MAX_UPLOAD_BYTES"],
         limits=general_limits(),
+        done=remember,
         **body,
     )
     return _shown(upload, open_session)
@@ -134,6 +143,16 @@ def _shown(upload: Upload, open_session: OpenPlane) -> dict[str, Any]:
         if upload.document_id is not None:
             document = documents.find_document(session, document_id=upload.document_id)
     received = uploads.received_parts(current_storage(), upload, database=database)
+    return _told(upload, database=database, document=document, received=received)
+
+
+def _told(
+    upload: Upload,
+    *,
+    database: str,
+    document: Document | None = None,
+    received: Sequence[int] = (),
+) -> dict[str, Any]:
     shown = {name: getattr(upload, name) for name in schemas.Upload.OF_THE_ROW}
     shown["active"] = upload.state in {UploadState.OPEN, UploadState.VERIFYING}
     shown |= {"document": document, "received": received, "addresses": []}

@@ -8,7 +8,8 @@ from flask import Blueprint, Response, current_app
 from app.core.caller import Caller
 from app.core.conditions import IfMatch
 from app.core.http import OpenPlane, endpoint
-from app.core.multipart import incoming_file
+from app.core.idempotency import Once
+from app.core.multipart import IncomingFile
 from app.core.pages import Page, PageQuery, current_cursors
 from app.domains.documents import schemas
 from app.domains.documents.models import Document, DocumentVersion
@@ -52,10 +53,15 @@ def list_versions(
     errors=(400, 401, 403, 404, 409, 412, 413, 415, 422, 503, 507),
 )
 def upload_version(
-    caller: Caller, open_session: OpenPlane, document_id: UUID, if_match: IfMatch
+    *,
+    caller: Caller,
+    open_session: OpenPlane,
+    document_id: UUID,
+    if_match: IfMatch,
+    file: IncomingFile,
+    once: Once,
 ) -> Document:
     """Give the document new content; the old stays as a version. The name stays, too."""
-    file = incoming_file(limit=current_app.config["MAX_UPLOAD_BYTES"])
     return receiving.upload_version(
         tenant_opener(open_session),
         current_storage(),
@@ -67,6 +73,7 @@ def upload_version(
         expected_bytes=file.expected_bytes,
         limits=general_limits(),
         keep=current_app.config["MAX_VERSIONS"],
+        done=once.remember,
     )
 
 

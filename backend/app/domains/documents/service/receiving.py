@@ -4,7 +4,7 @@ Either is short transactions with the streaming between them: the file's row is 
 the first byte and becomes available once the store has counted and hashed them all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from app.core import events, ids
@@ -20,6 +20,12 @@ from app.domains.documents.service.quota import Limits
 from app.integrations.storage import Storage
 from app.tenancy.sessions import TenantSession
 
+Done = Callable[[TenantSession, object], None]
+
+
+def forgotten(_session: TenantSession, _result: object) -> None:
+    """A `Done` for those who need none."""
+
 
 def upload_document(
     open_session: OpenSession,
@@ -31,10 +37,12 @@ def upload_document(
     chunks: Iterable[bytes],
     expected_bytes: int,
     limits: Limits,
+    done: Done = forgotten,
 ) -> Document:
     """Stores the bytes and names them. The same bytes are stored once in a tenant.
 
-    ``expected_bytes`` is what the sender announced, 0 where it did not.
+    ``expected_bytes`` is what the sender announced, 0 where it did not; ``done`` is told of the
+    document in the transaction that makes it.
 
     Raises:
         BadName: the name is empty, too long, or holds control characters.
@@ -42,21 +50,21 @@ def upload_document(
         StorageFull, StorageUnavailable: nothing is kept but a pending row for the sweep.
     """
     name = checked_name(name)
+
+    def add(session: TenantSession, content: File) -> Document:
+        document = add_document(
+            session, content, owner_id=caller.user_id, name=name, content_type=content_type
+        )
+        done(session, document)
+        return document
+
     with open_session() as session:
         file = files.reserve(
             session, limits=limits, expected_bytes=expected_bytes, for_new_document=True
         )
     with files.released_on_failure(open_session, file):
         stored = storage.put(file.key, files.charged(open_session, file, chunks, limits=limits))
-        return placing.settle(
-            open_session,
-            storage,
-            file_id=file.id,
-            stored=stored,
-            finish=lambda session, content: add_document(
-                session, content, owner_id=caller.user_id, name=name, content_type=content_type
-            ),
-        )
+        return placing.settle(open_session, storage, file_id=file.id, stored=stored, finish=add)
 
 
 def add_document(
@@ -107,6 +115,7 @@ def upload_version(
     expected_bytes: int,
     limits: Limits,
     keep: int,
+    done: Done = forgotten,
 ) -> Document:
     """Stores the bytes as the document's newest version; the newest ``keep`` versions stay.
 
@@ -126,6 +135,7 @@ def upload_version(
             created_by=caller.user_id,
             keep=keep,
         )
+        done(session, document)
         return document
 
     with open_session() as session:

@@ -5,7 +5,7 @@ here there is no document; what the client says of them is only compared. The ad
 for a while after that, so the bytes move to a key that no address opens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import BinaryIO, Final
@@ -55,8 +55,11 @@ def reserve_upload(
     parts: int | None,
     largest: int,
     limits: Limits,
+    done: Callable[[TenantSession, Upload], None],
 ) -> Upload:
     """Room for the announced bytes. With ``parts`` they come in about so many parts.
+
+    ``done`` is told of the upload in the transaction that makes it.
 
     Raises:
         QuotaExceeded: the tenant has no room for them.
@@ -89,6 +92,8 @@ def reserve_upload(
         upload.store_id = storage.create_multipart(file.key)
     with open_session() as session:
         session.add(upload)
+        session.flush()  # it is told as it is in the database
+        done(session, upload)
     return upload
 
 

@@ -11,6 +11,7 @@ from app.core.background import finished_within
 from app.core.caller import Caller
 from app.core.db import MainSession
 from app.core.http import SIGNED_IN, endpoint
+from app.core.idempotency import Once
 from app.core.pages import Page, PageQuery, current_cursors
 from app.core.payloads import json_response
 from app.domains.tenants import schemas
@@ -33,7 +34,7 @@ blueprint: Final = Blueprint("tenants", __name__, url_prefix="/api/tenants")
     may_answer_later=True,
     errors=(401, 403, 409, 422, 503),
 )
-def create_tenant(caller: Caller, body: dict[str, str]) -> Response:
+def create_tenant(caller: Caller, body: dict[str, str], once: Once) -> Response:
     """Create a tenant with a database of its own; the caller becomes its owner.
 
     202 where it is not ready in time: its state is told at Location.
@@ -45,6 +46,7 @@ def create_tenant(caller: Caller, body: dict[str, str]) -> Response:
         slug=body["slug"],
         owner_id=caller.user_id,
         limit=settings.max_tenants,
+        tenant_id=once.id,
     )
     with suppress(ProvisioningFailed, WrongState):  # the state tells it, and a job goes on
         finished_within(

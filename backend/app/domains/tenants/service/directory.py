@@ -86,6 +86,12 @@ def active_locations() -> Sequence[TenantLocation]:
         return queries.active_locations(session)
 
 
+def active_ids_after(after: UUID | None, limit: int) -> Sequence[UUID]:
+    """A page of the active tenants' ids, with the platform's role."""
+    with platform_session() as session:
+        return queries.active_ids(session, after=after, limit=limit)
+
+
 class TenantRegistry:
     """`app.tenancy.locations.Registry` over the ledger in the main database."""
 

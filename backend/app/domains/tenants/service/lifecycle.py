@@ -68,13 +68,16 @@ def register(
 ) -> UUID:
     """Writes the tenant, its owner and its ledger row, before anything exists on a server.
 
-    From its commit on the tenant is made to the end, by whom it may be.
+    From its commit on the tenant is made to the end, by whom it may be. A ``tenant_id`` that is
+    registered already stays as it is: whoever chose it repeats what it began.
 
     Raises:
         EmailUnverified: nobody knows yet whether the owner's address is his or hers.
         SlugTaken: another tenant has the slug.
         TenantLimitReached: there are ``limit`` tenants.
     """
+    if tenant_id is not None and _is_registered(tenant_id):
+        return tenant_id
     tenant_id = tenant_id or ids.new_id()
     location = manager.new_location(tenant_id, slug)
     try:
@@ -91,10 +94,17 @@ def register(
             events.record(session, created)
             transitions.promise(session, tenant_id)
     except IntegrityError as error:
+        if _is_registered(tenant_id):  # by another attempt, at this moment
+            return tenant_id
         if "uq_tenants_slug" not in str(error.orig):
             raise
         raise SlugTaken(f"There is a tenant with the slug {slug!r}; choose another.") from error
     return tenant_id
+
+
+def _is_registered(tenant_id: UUID) -> bool:
+    with main_session(tenant_id=tenant_id) as session:
+        return queries.tenant(session, tenant_id) is not None
 
 
 def require_room(session: MainSession, limit: int | None) -> None:

@@ -11,7 +11,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import delete
-from sqlalchemy.exc import IntegrityError
 
 from app.core import clock, events, ids, letters
 from app.core.db import MainSession, main_session
@@ -22,7 +21,6 @@ from app.domains.tenants import queries
 from app.domains.tenants.errors import (
     RegistrationDisabled,
     RegistrationInvalid,
-    SlugTaken,
     WrongState,
 )
 from app.domains.tenants.events import RegistrationConfirmed
@@ -113,12 +111,13 @@ def confirm(
         if registration is None:
             raise RegistrationInvalid("This link is not valid or has expired; register again.")
         owner_id = _ensure_owner(session, registration, password_hash)
-    _ensure_registered(
+    lifecycle.register(
         manager,
-        registration,
-        owner_id=owner_id,
+        name=registration.tenant_name,
         slug=slug or registration.slug,
+        owner_id=owner_id,
         limit=settings.max_tenants,
+        tenant_id=registration.id,
     )
     with suppress(WrongState):  # somebody with the same link was faster
         lifecycle.provision(manager, tenant_id=registration.id)
@@ -153,32 +152,3 @@ def _ensure_owner(session: MainSession, registration: Registration, password_has
         confirmed = RegistrationConfirmed(tenant_id=registration.id, owner_id=user.id)
         events.record(session, confirmed)
     return user.id
-
-
-def _ensure_registered(
-    manager: TenantDatabaseManager,
-    registration: Registration,
-    *,
-    owner_id: UUID,
-    slug: str,
-    limit: int | None,
-) -> None:
-    if _is_registered(registration):
-        return
-    try:
-        lifecycle.register(
-            manager,
-            name=registration.tenant_name,
-            slug=slug,
-            owner_id=owner_id,
-            limit=limit,
-            tenant_id=registration.id,
-        )
-    except (SlugTaken, IntegrityError):
-        if not _is_registered(registration):
-            raise
-
-
-def _is_registered(registration: Registration) -> bool:
-    with main_session(tenant_id=registration.id) as session:
-        return queries.tenant(session, registration.id) is not None

@@ -1,0 +1,74 @@
+"""What the writer of an event does: a row beside the change, and a mark for the relay."""
+
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from app.core import clock, ids
+from app.core.db import MainSession, PlaneSession, after_commit, main_session
+from app.core.events import Event, Origin
+from app.core.marks import Marks
+from app.domains.outbox.models import MainOutgoing, TenantOutgoing
+from app.tenancy.sessions import TenantSession
+
+MAIN: Final = "main"
+
+
+class Recorder:
+    """A `app.core.events.Recorder`: the row of an event that others are told of."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+
+    def __call__(self, session: Session, event: Event, origin: Origin) -> None:
+        if event.public_version is None:
+            return
+        if not isinstance(session, PlaneSession):
+            raise TypeError("an event is recorded in a session of a plane")
+        row = {
+            "id": ids.new_id(),
+            "type": event.public_type(),
+            "subject": str(event.target_id),
+            "actor_id": origin.user_id,
+            "data": orjson.loads(orjson.dumps(event.public_fields())),
+            "recorded_at": clock.now(),
+        }
+        if isinstance(session, TenantSession) and session.location.read_only:
+            # Nothing can be written beside what somebody does who only reads, such as a link.
+            with main_session(tenant_id=session.tenant_id) as main:
+                self._write_in_main(main, event, origin, row)
+        elif isinstance(session, MainSession):
+            self._write_in_main(session, event, origin, row)
+        else:
+            self._mark(session)
+            session.execute(insert(TenantOutgoing).values(row))
+
+    def _write_in_main(
+        self, session: MainSession, event: Event, origin: Origin, row: dict[str, Any]
+    ) -> None:
+        self._mark(session)
+        tenant_id = getattr(event, "tenant_id", None) or session.tenant_id
+        key = tenant_id or getattr(event, "user_id", None) or origin.user_id or event.target_id
+        whose = {"tenant_id": tenant_id, "key": str(key)}
+        session.execute(insert(MainOutgoing).values(row | whose))
+
+    def _mark(self, session: PlaneSession) -> None:
+        """Marks the lane before the commit and after it.
+
+        The first is there should nobody live to set the second; the second is for a relay that took
+        the first and saw nothing yet.
+        """
+        if session.info.setdefault("outbox_marked", False):
+            return
+        session.info["outbox_marked"] = True
+        lane = lane_of(session)
+        self._marks.set(lane)
+        after_commit(session, lambda: self._marks.set(lane))
+
+
+def lane_of(session: PlaneSession) -> str:
+    tenant_id: UUID | None = session.tenant_id
+    return MAIN if isinstance(session, MainSession) else str(tenant_id)

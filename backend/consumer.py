@@ -1,0 +1,60 @@
+"""The process that does what follows from events: ``python consumer.py``. Several may run.
+
+It takes the events from the outboxes and calls their handlers.
+"""
+
+import logging
+import signal
+import sys
+from threading import Event, Thread
+from typing import Final
+
+from flask import Flask
+
+from app.core import logs
+from app.domains.outbox.service.delivery import Delivery
+from app.domains.outbox.service.relaying import InProcess
+from app.factory import create_app, create_delivery, create_relay
+from app.settings import Settings, load_settings
+from app.tenancy.startup import check_servers
+
+logger = logging.getLogger("consumer")
+
+_RETRY_EVERY: Final = 0.5
+
+
+def main() -> None:
+    logs.configure()
+    settings = load_settings(for_jobs=True)
+    app = create_app(settings)
+    check_servers(app.extensions["tenancy"].server, settings)
+    stopping = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    delivery = create_delivery(app, settings)
+    retrier = Thread(target=retry, args=(app, delivery, stopping), name="retrier")
+    retrier.start()
+    logger.info("consumer ready.")
+    with app.app_context():
+        read(app, settings, delivery, stopping)
+    retrier.join()
+    sys.exit()
+
+
+def read(app: Flask, settings: Settings, delivery: Delivery, stopping: Event) -> None:
+    """Until it is told to stop; what is under way is finished."""
+    create_relay(app, settings, InProcess(delivery.receive)).run(stopping)
+
+
+def retry(app: Flask, delivery: Delivery, stopping: Event) -> None:
+    """What failed before is tried again, beside what is new."""
+    while not stopping.wait(_RETRY_EVERY):
+        try:
+            with app.app_context():
+                delivery.retry_due(stopping.is_set)
+        except Exception:  # the main database is away, for one: a later round may find it back
+            logger.exception("this round failed")
+
+
+if __name__ == "__main__":
+    main()
