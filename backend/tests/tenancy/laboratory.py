@@ -91,7 +91,7 @@ def _text(value: object) -> str:
 
 @contextmanager
 def laboratory(server_urls: dict[str, str], folder: Path, **changes: Any) -> Iterator[Laboratory]:
-    """An installation with a migrated main database and a template, gone with the server at the latest."""
+    """An installation with a migrated main database and a template, gone when its server is."""
     installation = Installation(f"t{secrets.token_hex(4)}")
     try:
         settings = make_settings(server_urls, installation, folder, **changes)
