@@ -1,6 +1,7 @@
 """The process that does what follows from events: ``python consumer.py``. Several may run.
 
-It takes the events from the outboxes and calls their handlers.
+With Kafka it reads the topics, which `relay.py` fills; without, it takes the events from the
+outboxes itself.
 """
 
 import logging
@@ -12,9 +13,12 @@ from typing import Final
 from flask import Flask
 
 from app.core import logs
+from app.core.catalogue import TOPICS
+from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.relaying import InProcess
 from app.factory import create_app, create_delivery, create_relay
+from app.integrations.kafka import KafkaReader
 from app.settings import Settings, load_settings
 from app.tenancy.startup import check_servers
 
@@ -43,6 +47,9 @@ def main() -> None:
 
 def read(app: Flask, settings: Settings, delivery: Delivery, stopping: Event) -> None:
     """Until it is told to stop; what is under way is finished."""
+    if settings.enable_kafka_events:
+        KafkaReader(settings, TOPICS).run(delivery.receive, stopping, tell=letters.note_lags)
+        return
     create_relay(app, settings, InProcess(delivery.receive)).run(stopping)
 
 

@@ -32,6 +32,7 @@ from app.core import (
 from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.core.http import Plane
+from app.core.messages import Publisher
 from app.core.secrets import FernetBox
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
@@ -42,6 +43,8 @@ from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
+from app.domains.backups import models as backup_models
+from app.domains.backups import tasks as backup_tasks
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
@@ -65,7 +68,6 @@ from app.domains.outbox import routes as outbox_routes
 from app.domains.outbox import tasks as outbox_tasks
 from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
-from app.domains.outbox.service.messages import Publisher
 from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
 from app.domains.outbox.service.relaying import Outboxes
@@ -116,6 +118,7 @@ MODELS = (
     tenant_models,
     fleet_models,
     document_models,
+    backup_models,
 )
 TASKS = (
     job_tasks,
@@ -125,6 +128,7 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    backup_tasks,
 )
 CONSUMERS = (activity_consumers,)
 

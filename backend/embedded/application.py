@@ -15,7 +15,7 @@ from embedded.process import Command
 _IMPORT_SECONDS = 60.0
 _GRACE = 5.0
 _IMPORT = """
-import json, wsgi, scheduler, consumer, celery_worker
+import json, wsgi, scheduler, consumer, relay, celery_worker
 print("\\n" + json.dumps(list(celery_worker.QUEUES)))
 """
 
@@ -81,7 +81,8 @@ class Application:
 
     def behind(self, queues: Sequence[str]) -> list[Command]:
         """What works behind the API; each logs "ready." once it is."""
-        return [self.worker(queues), self.scheduler(), self.consumer()]
+        relays = [self.relay()] if self._has_kafka else []
+        return [self.worker(queues), self.scheduler(), self.consumer(), *relays]
 
     def worker(self, queues: Sequence[str]) -> Command:
         """One Celery worker for all queues."""
@@ -103,6 +104,15 @@ class Application:
     def consumer(self) -> Command:
         """What does what follows from events."""
         return self._command("The consumer", [sys.executable, "consumer.py"], "consumer.log")
+
+    def relay(self) -> Command:
+        """What sends events to Kafka."""
+        return self._command("The relay", [sys.executable, "relay.py"], "relay.log")
+
+    @property
+    def _has_kafka(self) -> bool:
+        """Without it the consumer takes events from the outboxes itself."""
+        return self.environment.get("ENABLE_KAFKA_EVENTS", "").lower() in {"1", "true", "yes", "on"}
 
     def _command(self, name: str, program: list[str], log: str) -> Command:
         return Command(

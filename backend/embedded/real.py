@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
-from embedded import golang
+from embedded import golang, maven
+from embedded import kafka as kafka_server
 from embedded.errors import EmbeddedError
+from embedded.kafka import KafkaServer
 from embedded.ports import free_port
 from embedded.postgres import PostgresServer
 from embedded.process import ChildProcess
@@ -30,6 +32,7 @@ _POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
 _OLDEST_POSTGRES = 15
 _SECONDS = 5
 _GATEWAY = "v1.8.0"
+_KAFKA = "org.apache.kafka:kafka_2.13:4.1.0"
 _GATEWAY_PACKAGE = f"github.com/versity/versitygw/cmd/versitygw@{_GATEWAY}"
 
 
@@ -135,6 +138,30 @@ def _check_s3(url: str) -> None:
         raise EmbeddedError("The S3 server does not answer.")
 
 
+def kafka_libraries() -> Path:
+    """The jars of Kafka and of what it needs."""
+    return cache_folder() / "programs" / f"kafka-{_KAFKA.rpartition(':')[2]}"
+
+
+def _kafka() -> Path | None:
+    return kafka_libraries() if kafka_libraries().is_dir() and maven.java_program() else None
+
+
+def _fetch_kafka() -> None:
+    if not kafka_libraries().is_dir():
+        maven.fetch(_KAFKA, kafka_libraries())
+
+
+def _start_kafka(libraries: Path, data: Path) -> tuple[Server, Callable[[], str]]:
+    server = KafkaServer(data, libraries=libraries)
+    return server, lambda: server.url
+
+
+def _check_kafka(url: str) -> None:
+    if not kafka_server.answers(url):
+        raise EmbeddedError("Kafka does not answer.")
+
+
 def cache_folder() -> Path:
     """Outside the tree: TENANTRY_CACHE, else below the user's cache folder."""
     if chosen := os.environ.get("TENANTRY_CACHE"):
@@ -167,6 +194,14 @@ SERVICES: Mapping[str, Service] = {
         server=_s3,
         check=_check_s3,
         build=_build_gateway,
+    ),
+    "kafka": Service(
+        variable="TEST_KAFKA_URL",
+        packages=("default-jre-headless", "maven"),
+        program=_kafka,
+        server=_start_kafka,
+        check=_check_kafka,
+        build=_fetch_kafka,
     ),
 }
 

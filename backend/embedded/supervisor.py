@@ -8,6 +8,7 @@ from pathlib import Path
 from embedded import environment
 from embedded.application import Application
 from embedded.changes import watched
+from embedded.cluster import wheel_bin_dir
 from embedded.console import Console
 from embedded.environment import EnvironmentFile
 from embedded.errors import FolderBusy, PortTaken, StoppedEarly
@@ -131,6 +132,8 @@ class Supervisor:
         storage.mkdir(mode=0o700, exist_ok=True)
         here = {"REDIS_URL": redis_url, "STORAGE_PATH": str(storage), "PUBLIC_URL": self._url}
         here |= {"MAIL_FOLDER": str(self._folders.data / "mail"), "REGISTRATION_ENABLED": "true"}
+        if "DATABASE_URL" not in self._outer:
+            here["POSTGRES_TOOLS"] = str(wheel_bin_dir())
         self._file.keep({"ENVIRONMENT": "development", **here})
         return environment.application_environment(
             self._outer, self._file.read(), server_is_prepared=self._server_is_prepared

@@ -9,6 +9,7 @@ from typing import cast
 from flask import current_app
 from pydantic import ValidationError
 
+from app.settings.backups import Backups
 from app.settings.events import Events
 from app.settings.files import Files
 from app.settings.installation import Installation
@@ -24,7 +25,7 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Events, People, Files, Tenants, Installation):
+class Settings(Backups, Events, People, Files, Tenants, Installation):
     """All groups together."""
 
 

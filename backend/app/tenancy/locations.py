@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -39,6 +40,15 @@ class TenantLocation:
     def context(self) -> str:
         """What the credentials are sealed for."""
         return str(self.tenant_id)
+
+
+class Door(StrEnum):
+    """How a tenant's database stands to its role."""
+
+    OPEN = "open"
+    READ_ONLY = "read-only"
+    SHUT = "shut"
+    GONE = "gone"
 
 
 class Registry(Protocol):

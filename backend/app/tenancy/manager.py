@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from app.tenancy.connections import Budget, BudgetPool, create_tenant_engine
 from app.tenancy.credentials import Credentials
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach
-from app.tenancy.locations import Registry, TenantLocation, TenantUnavailable, located
+from app.tenancy.locations import Door, Registry, TenantLocation, TenantUnavailable, located
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
@@ -32,15 +32,6 @@ logger = logging.getLogger(__name__)
 
 # The only server until a table of servers names more.
 DEFAULT_SERVER = "default"
-
-
-class Door(StrEnum):
-    """How a tenant's database stands to its role."""
-
-    OPEN = "open"
-    READ_ONLY = "read-only"
-    SHUT = "shut"
-    GONE = "gone"
 
 
 class TenantDatabaseManager:
@@ -120,6 +111,12 @@ class TenantDatabaseManager:
             ),
         )
 
+    def location_beside(self, location: TenantLocation, database: str) -> TenantLocation:
+        """Another database of the same tenant's on the same server, with a login of its own."""
+        login = Credentials.generate().dumps()
+        sealed = self._secrets.seal(login, context=location.context)
+        return replace(location, database=database, sealed_credentials=sealed, read_only=False)
+
     def provision(self, tenant: str | TenantLocation) -> str:
         """Makes role, database and tables, whatever part of them exists, and returns the revision.
 
@@ -160,22 +157,21 @@ class TenantDatabaseManager:
             if adopted is not None:
                 return adopted == migrations.head()
             self._drop_spare(connection, location)
-            provisioning.create_role(
-                connection,
-                self.installation,
-                location,
-                self._credentials(location),
-                connection_limit=self._settings.tenant_role_connection_limit,
-            )
             created = not database_exists(connection, location.database)
-            self._clone(connection, location)
-            provisioning.open_database(
-                connection,
-                self.installation,
-                location,
-                statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
-            )
+            self._make(connection, location, partial(self._clone, connection, location))
         return created
+
+    def create_empty_database(self, location: TenantLocation, revision: str) -> None:
+        """Role, database and grants as any tenant's; the tables at a revision, the door shut.
+
+        Raises:
+            ServerUnavailable, TenantUnavailable: as `provision`.
+            MigrationFailed: the schema could not be made.
+        """
+        with self.server.locked(location.database) as connection:
+            build = partial(templates.build, self.server, connection, location.database, revision)
+            self._make(connection, location, build)
+            provisioning.shut_out(connection, self.installation, location)
 
     def create_tenant_tables(self, tenant: str | TenantLocation) -> str:
         """Brings the tables of a database that already existed to the newest revision."""
@@ -237,13 +233,6 @@ class TenantDatabaseManager:
         location = self._locate(tenant)
         with self.server.locked(location.database) as connection:
             provisioning.shut_out(connection, self.installation, location)
-        self.pool.close_tenant(location.database)
-
-    def make_tenant_database_read_only(self, tenant: str | TenantLocation) -> None:
-        """Takes the right to write away, and ends the sessions that might, in every process."""
-        location = self._locate(tenant)
-        with self.server.locked(location.database) as connection:
-            provisioning.make_read_only(connection, self.installation, location)
         self.pool.close_tenant(location.database)
 
     def can_be_read_only(self, tenant: str | TenantLocation) -> bool:
@@ -338,6 +327,24 @@ class TenantDatabaseManager:
     def _credentials(self, location: TenantLocation) -> Credentials:
         return Credentials.loads(
             self._secrets.open(location.sealed_credentials, context=location.context)
+        )
+
+    def _make(
+        self, connection: Connection, location: TenantLocation, build: Callable[[], object]
+    ) -> None:
+        provisioning.create_role(
+            connection,
+            self.installation,
+            location,
+            self._credentials(location),
+            connection_limit=self._settings.tenant_role_connection_limit,
+        )
+        build()
+        provisioning.open_database(
+            connection,
+            self.installation,
+            location,
+            statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
         )
 
     def _drop(self, connection: Connection, location: TenantLocation, *, force: bool) -> None:

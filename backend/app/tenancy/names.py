@@ -113,6 +113,14 @@ def tenant_database_name(slug: str, tenant_id: UUID, *, opaque: bool = False) ->
     return f"{_PREFIX}{plain}_{tenant_id.hex}"
 
 
+def database_beside(slug: str, tenant_id: UUID, place: UUID, *, opaque: bool = False) -> str:
+    """The name of another database of the tenant's, of which there may be several."""
+    # The end of an id is the part that chance has made.
+    mark = place.hex[-8:]
+    room = MAXIMUM_BYTES - len(_PREFIX) - len(tenant_id.hex) - len(mark) - 2
+    return tenant_database_name(mark if opaque else f"{slug[:room]}-{mark}", tenant_id)
+
+
 def tenant_id_of(database: str) -> UUID:
     """The tenant whose database this is, read from the name.
 

@@ -65,7 +65,7 @@ def ensure(server: Server) -> str:
         mark = installation.comment("template", digest=migrations.digest())
         if read_comment(comment_of(connection, name)) != json.loads(mark):
             draft = installation.template("draft")
-            _build(server, connection, draft, migrations.head())
+            build(server, connection, draft, migrations.head())
             _finish(connection, draft, mark)
             # Named when it is finished: no tenant is ever cloned from a part of it.
             discard(connection, name)
@@ -81,7 +81,7 @@ def scratch(server: Server, revision: str | None) -> Iterator[str]:
     name = server.installation.scratch(ids.new_id())
     with server.claimed(name) as connection:
         try:
-            _build(server, connection, name, revision)
+            build(server, connection, name, revision)
             yield name
         finally:
             discard(connection, name)
@@ -100,7 +100,12 @@ def discard_scratch(server: Server) -> None:
                 discard(connection, name)
 
 
-def _build(server: Server, connection: Connection, name: str, revision: str | None) -> None:
+def build(server: Server, connection: Connection, name: str, revision: str | None) -> None:
+    """An empty database at the revision, whatever was there before; None leaves it without tables.
+
+    Raises:
+        MigrationFailed, TemplateBroken: as `ensure`.
+    """
     installation = server.installation
     discard(connection, name)
     connection.execute(

@@ -1,6 +1,8 @@
 """JSON as no client of ours sends it: each is refused as the sender's mistake."""
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -123,6 +125,14 @@ def test_the_largest_body_that_is_read(app: Flask) -> None:
     padding = b" " * (limit - len(GOOD))
     refusal(post(app, "/api/auth/login", GOOD + padding), 401)
     refusal(post(app, "/api/auth/login", GOOD + padding + b" "), 413, "payload_too_large")
+
+
+def test_the_invalid_documents_of_the_json_test_suite(app: Flask) -> None:
+    suite = json.loads((Path(__file__).parent / "json_test_suite.json").read_text("utf-8"))
+    assert len(suite["documents"]) == 186
+    for name, text in suite["documents"].items():
+        answer = post(app, "/api/auth/login", text.encode("latin-1"))
+        assert answer.status_code == 400, name
 
 
 def test_a_thousand_mutations(app: Flask) -> None:

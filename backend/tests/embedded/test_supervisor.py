@@ -105,7 +105,7 @@ def root(tmp_path: Path) -> Path:
     (root / "scripts" / "init_storage.py").touch()
     (root / "backend" / "wsgi.py").write_text(WSGI)
     (root / "backend" / "celery_worker.py").write_text(WORKER)
-    for program in ("scheduler.py", "consumer.py"):
+    for program in ("scheduler.py", "consumer.py", "relay.py"):
         (root / "backend" / program).write_text(SCHEDULER)
     return root
 

@@ -105,3 +105,10 @@ class UploadDiffers(Conflict):
     """What arrived is not what was announced; nothing of it is kept."""
 
     code = "upload_differs"
+
+
+class ErasureHeld(Unavailable):
+    """A backup is being taken, which may know bytes that nothing else needs any more."""
+
+    code = "erasure_held"
+    retry_after = 60

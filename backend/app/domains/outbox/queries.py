@@ -1,6 +1,6 @@
 """Reads and claims of the outbox, the inbox and what could not be delivered."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID
@@ -176,7 +176,7 @@ def letters(
 # Figures.
 
 
-def put_lags(session: MainSession, lags: dict[tuple[str, int], int]) -> None:
+def put_lags(session: MainSession, lags: Mapping[tuple[str, int], int]) -> None:
     rows = [
         {"topic": topic, "partition": partition, "messages": messages, "measured_at": func.now()}
         for (topic, partition), messages in lags.items()

@@ -90,6 +90,18 @@ class CannotBeReadOnly(Conflict):
     code = "cannot_be_read_only"
 
 
+class KeptDatabaseNotFound(NotFound):
+    """Beside the tenant's database lies no such other one: it was dropped, or is the tenant's."""
+
+    code = "kept_database_not_found"
+
+
+class NotReadyToSwap(Conflict):
+    """The database beside the tenant's was not restored to its end, or is being dropped."""
+
+    code = "not_ready_to_swap"
+
+
 class ProvisioningFailed(Unavailable):
     """The tenant is registered and its database could not be made; it can be retried."""
 

@@ -62,6 +62,17 @@ class TenantMadeWritable(_OfTenant):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TenantDatabaseSwapped(_OfTenant):
+    """Another database is the tenant's from now on; ``backup_id`` where it came from a backup."""
+
+    type: ClassVar[str] = "tenant.database_swapped"
+
+    former: str
+    present: str
+    backup_id: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantDeleted(_OfTenant):
     """Its period of grace begins."""
 

@@ -63,6 +63,8 @@ class Tenant(Identified, MainModel):
     suspension_reason: Mapped[str | None] = mapped_column(Text)
     read_only_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     read_only_reason: Mapped[str | None] = mapped_column(Text)
+    last_backup_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    last_proven_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     purge_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     active: Mapped[bool] = active_while("state = 'active'")
 
@@ -175,6 +177,25 @@ class SpareDatabase(Identified, MainModel):
     revision: Mapped[str | None] = mapped_column(Text)
     digest: Mapped[str | None] = mapped_column(Text)
     active: Mapped[bool] = active_while("revision IS NOT NULL")
+
+
+class KeptDatabase(Identified, MainModel):
+    """A database beside a tenant's own, ``restored`` or ``former``; dropped at ``expires_at``.
+
+    It can be swapped in while it has a revision.
+    """
+
+    __tablename__ = "kept_databases"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), index=True)
+    server: Mapped[str] = mapped_column(Text)
+    database: Mapped[str] = mapped_column(Text, unique=True)
+    sealed_credentials: Mapped[str] = mapped_column(Text)
+    schema_revision: Mapped[str | None] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    backup_id: Mapped[UUID | None]
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    active: Mapped[bool] = active_while("schema_revision IS NOT NULL")
 
 
 class TenantDomain(Identified, MainModel):

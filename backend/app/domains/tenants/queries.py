@@ -45,6 +45,8 @@ class Membership:
     reason: str | None
     read_only: bool
     why_read_only: str | None
+    last_backup_at: datetime | None
+    last_proven_at: datetime | None
     purge_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -78,6 +80,8 @@ def _memberships(user_id: UUID, *, of_others_too: bool = False) -> Select[*tuple
         Tenant.suspension_reason,
         Tenant.read_only_since.is_not(None),
         Tenant.read_only_reason,
+        Tenant.last_backup_at,
+        Tenant.last_proven_at,
         Tenant.purge_at,
         Tenant.created_at,
         Tenant.updated_at,
@@ -177,9 +181,8 @@ def tenant_for_change(session: MainSession, tenant_id: UUID) -> Tenant | None:
 
 
 def tenant_by_slug(session: MainSession, slug: str) -> Tenant | None:
-    return session.scalar(
-        select(Tenant).where(Tenant.slug == slug, Tenant.state != TenantState.PURGED)
-    )
+    named = select(Tenant).where(Tenant.slug == slug)
+    return session.scalar(named.where(Tenant.state != TenantState.PURGED))
 
 
 def database(session: MainSession, tenant_id: UUID) -> TenantDatabase | None:
@@ -224,10 +227,7 @@ def active_ids(session: MainSession, *, after: UUID | None, limit: int) -> Seque
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A database of the ledger, with its tenant's state, and whether its purge is due.
-
-    ``read_only`` is None where a hold is over and nobody has ended it yet.
-    """
+    """A database with its tenant's state; ``read_only`` is None where a hold is over, unended."""
 
     database: str
     tenant_id: UUID
@@ -267,10 +267,12 @@ class FleetEntry:
     location: TenantLocation
     revision: str | None
     tags: tuple[str, ...]
+    proven_at: datetime | None = None
 
 
 # Deleted ones too: they can be restored until their purge begins.
 _KEPT: Final = (TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.DELETED)
+_OF_ENTRY: Final = (Tenant.slug, Tenant.state, Tenant.read_only_since, Tenant.last_proven_at)
 # A database is whole once it has a revision.
 _WITH_DATABASE: Final = and_(TenantDatabase.active, Tenant.state.in_(_KEPT))
 
@@ -286,7 +288,7 @@ def with_database(
     ``besides`` holds the revision whose tenants are left out.
     """
     statement = (
-        select(TenantDatabase, Tenant.slug, Tenant.state, Tenant.read_only_since)
+        select(TenantDatabase, *_OF_ENTRY)
         .join(Tenant, Tenant.id == TenantDatabase.tenant_id)
         .where(_WITH_DATABASE)
         .order_by(Tenant.id)
@@ -303,8 +305,9 @@ def with_database(
             location=location_of(row, since),
             revision=row.schema_revision,
             tags=tuple(row.tags),
+            proven_at=proven_at,
         )
-        for row, slug, state, since in session.execute(statement)
+        for row, slug, state, since, proven_at in session.execute(statement)
     ]
 
 

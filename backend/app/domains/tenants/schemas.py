@@ -43,7 +43,7 @@ class Tenant(Schema):
     """``role`` is that of the person who asks, null for no member; ``failure`` why it failed.
 
     Owners and the platform see why it is suspended or ``read_only``; until ``purge_at`` a deleted
-    tenant can be restored.
+    tenant can be restored. ``last_proven_at`` is when a backup was last restored for a test.
     """
 
     id = fields.UUID(required=True)
@@ -56,6 +56,8 @@ class Tenant(Schema):
     suspension_reason = fields.String(allow_none=True)
     read_only = fields.Boolean(required=True)
     read_only_reason = fields.String(allow_none=True)
+    last_backup_at = fields.AwareDateTime(allow_none=True)
+    last_proven_at = fields.AwareDateTime(allow_none=True)
     purge_at = fields.AwareDateTime(allow_none=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)

@@ -14,9 +14,9 @@ from app.core.cloudevents import CloudEvent
 from app.core.consumers import CONSUMERS, Consumer
 from app.core.db import PlaneSession, platform_session
 from app.core.events import Event, record
+from app.core.messages import Message
 from app.domains.outbox.models import MainOutgoing, TenantOutgoing, Undelivered
 from app.domains.outbox.service.delivery import Delivery
-from app.domains.outbox.service.messages import Message
 from app.domains.outbox.service.relaying import InProcess, Outboxes
 from app.settings import Settings
 from app.tenancy.manager import current_manager

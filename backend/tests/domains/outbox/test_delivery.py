@@ -10,10 +10,10 @@ from app.core import clock, ids
 from app.core.cloudevents import CloudEvent, Undecodable
 from app.core.consumers import CONSUMERS, Consumer
 from app.core.db import platform_session
+from app.core.messages import Message
 from app.domains.identity.models import User
 from app.domains.outbox.models import TenantHandled, Undelivered
 from app.domains.outbox.service.delivery import Delivery
-from app.domains.outbox.service.messages import Message
 from app.domains.tenants.service import lifecycle
 from app.tenancy.manager import current_manager
 from app.tenancy.sessions import TenantSession

@@ -18,10 +18,10 @@ from app.core.cloudevents import CloudEvent
 from app.core.db import platform_session
 from app.core.errors import Unavailable
 from app.core.marks import Marks
+from app.core.messages import Message
 from app.core.tasks import DEFINITIONS, perform
 from app.domains.jobs.models import Job
 from app.domains.outbox.models import TenantHandled, TenantOutgoing
-from app.domains.outbox.service.messages import Message
 from app.domains.outbox.service.relay import Relay, Walk
 from app.domains.outbox.service.relaying import Outboxes
 from app.settings import Settings

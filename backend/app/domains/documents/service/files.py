@@ -22,6 +22,7 @@ from app.domains.documents.errors import DocumentNotFound
 from app.domains.documents.models import File, FileState
 from app.domains.documents.service import quota
 from app.domains.documents.service.quota import Limits
+from app.domains.documents.service.stored_files import require_erasure
 from app.domains.jobs import service as jobs
 from app.integrations.storage import Storage, StoredObject
 from app.tenancy.sessions import TenantSession
@@ -140,7 +141,11 @@ def erase_file(session: TenantSession, storage: Storage, *, file_id: UUID) -> bo
     """Deletes the bytes and then the row of a file that was given up; True if it did.
 
     Looks again whether any version holds it, although none can.
+
+    Raises:
+        ErasureHeld: a backup is being taken.
     """
+    require_erasure(session)
     file = queries.file_for_change(session, file_id)
     if file is None or file.state == FileState.AVAILABLE or queries.is_held(session, file_id):
         return False

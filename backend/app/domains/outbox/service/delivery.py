@@ -21,10 +21,10 @@ from app.core.consumers import CONSUMERS, Consumer, consumers_of
 from app.core.db import PlaneSession, main_session, platform_session
 from app.core.events import Origin, originating
 from app.core.logs import log_context
+from app.core.messages import Message
 from app.core.tasks import TenantClosed, TenantGone, TenantOpener
 from app.domains.outbox import queries
 from app.domains.outbox.models import LetterState, Undelivered
-from app.domains.outbox.service.messages import Message
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)

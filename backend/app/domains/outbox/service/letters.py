@@ -1,6 +1,6 @@
 """Dead letters, and what waits to be tried again: what an operator sees and decides."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func
 
 from app.core import events
-from app.core.db import MainSession
+from app.core.db import MainSession, platform_session
 from app.core.metrics import EventFigures
 from app.core.pages import Cursors, Page, page_of
 from app.domains.outbox import queries
@@ -97,6 +97,12 @@ def drop(session: MainSession, *, letter_id: UUID) -> Undelivered:
     events.record(session, _told(LetterDropped, letter))
     session.delete(letter)
     return letter
+
+
+def note_lags(lags: Mapping[tuple[str, int], int]) -> None:
+    """What a consumer has not read yet, of each topic and partition: for /metrics."""
+    with platform_session() as session:
+        queries.put_lags(session, lags)
 
 
 def backlog(session: MainSession) -> EventFigures:

@@ -10,10 +10,10 @@ from uuid import UUID
 from app.core.catalogue import catalogue
 from app.core.cloudevents import CloudEvent
 from app.core.db import PlaneSession, platform_session
+from app.core.messages import Message, Publisher
 from app.core.tasks import TenantOpener
 from app.domains.outbox import queries
 from app.domains.outbox.models import MainOutgoing, Outgoing
-from app.domains.outbox.service.messages import Message, Publisher
 from app.domains.outbox.service.recording import MAIN
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from app.domains.tenants import queries
 from app.domains.tenants.errors import NotConfirmed, WrongState
 from app.domains.tenants.events import TenantDeleted, TenantPurged, TenantRestored
 from app.domains.tenants.models import Tenant, TenantState
-from app.domains.tenants.service import lifecycle, read_only, transitions
+from app.domains.tenants.service import kept, lifecycle, read_only, transitions
 from app.domains.tenants.service.transitions import UNFINISHED, Transition
 from app.integrations.storage import Storage
 from app.tenancy.manager import TenantDatabaseManager
@@ -89,6 +89,7 @@ def purge(
         if overdue_only and not (begun or is_overdue(transition.tenant)):
             raise WrongState("This tenant's period of grace is not over.")
     transitions.settle(manager, transition.location)
+    kept.drop_all(manager, storage, tenant_id=tenant_id)
     # After the database: whoever could still have stored a file is shut out.
     storage.delete_all(f"tenants/{transition.location.database}")
     with main_session(tenant_id=tenant_id) as session:
@@ -117,6 +118,7 @@ def finish(manager: TenantDatabaseManager, storage: Storage, *, tenant_id: UUID)
             purge(manager, storage, tenant_id=tenant_id, overdue_only=True)
         else:
             read_only.end_overdue_hold(tenant_id=tenant_id)
+            kept.shut_out_all(manager, tenant_id=tenant_id)
             transitions.settle(manager, location)
 
 

@@ -1,6 +1,7 @@
 """The ledger of tenants' databases, for work that goes through all of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,6 +21,7 @@ __all__ = [
     "oldest_code_for",
     "seen_by_administrator",
     "with_database",
+    "write_backup_times",
     "write_revisions",
     "write_tags",
 ]
@@ -96,6 +98,20 @@ def write_tags(session: MainSession, *, tenant_id: UUID, tags: Iterable[str]) ->
     row = queries.database(session, tenant_id)
     if row is not None:
         row.tags = sorted(set(tags))
+
+
+def write_backup_times(
+    session: MainSession,
+    tenant_id: UUID,
+    *,
+    backed_up_at: datetime | None = None,
+    proven_at: datetime | None = None,
+) -> None:
+    """When the tenant's newest backup was begun, or one of its backups last proven."""
+    tenant = queries.tenant_for_change(session, tenant_id)
+    if tenant is not None:
+        tenant.last_backup_at = backed_up_at or tenant.last_backup_at
+        tenant.last_proven_at = proven_at or tenant.last_proven_at
 
 
 def announce(session: MainSession, oldest_code: Mapping[str, str]) -> None:

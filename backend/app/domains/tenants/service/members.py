@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from app.core import events
@@ -22,6 +23,8 @@ from app.domains.tenants.events import (
     RoleChanged,
 )
 from app.domains.tenants.models import Role, UserTenantAssociation
+
+_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,17 @@ def list_members(
         if (person := people.get(row.user_id)) is not None
     ]
     return page_of(members, limit=limit, cursors=cursors, id_of=lambda member: member.user_id)
+
+
+def all_members(session: MainSession, tenant_id: UUID) -> Iterator[Member]:
+    """Everybody, a page of them in memory."""
+    after: UUID | None = None
+    while rows := queries.associations(session, tenant_id=tenant_id, after=after, limit=_PAGE):
+        people = users.get_users(session, [row.user_id for row in rows])
+        for row in rows:
+            if (person := people.get(row.user_id)) is not None:
+                yield _member(row, person.email, person.name)
+        after = rows[-1].user_id
 
 
 def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: str) -> str:

@@ -14,7 +14,7 @@ from app.core.db import platform_session
 from app.domains.tenants import queries
 from app.domains.tenants.models import TenantState
 from app.domains.tenants.queries import LedgerEntry
-from app.domains.tenants.service import deletion, pool
+from app.domains.tenants.service import deletion, kept, pool
 from app.integrations.storage import Storage
 from app.tenancy.inspection import Inventory, take_inventory
 from app.tenancy.locations import TenantLocation
@@ -59,8 +59,9 @@ def find_faults(manager: TenantDatabaseManager) -> list[Finding]:
     with platform_session() as session:
         ledger = {entry.database: entry for entry in queries.ledger(session)}
         spares = pool.stray(session, inventory)
+        beside = kept.known_names(session)
     found = [
-        *_compare(inventory, ledger),
+        *_compare(inventory, ledger, beside),
         *(Finding(Fault.SPARE, manager.installation.spare(each), each) for each in spares),
     ]
     return sorted(found, key=lambda finding: finding.database)
@@ -76,11 +77,15 @@ def mend(manager: TenantDatabaseManager, storage: Storage, finding: Finding) -> 
     return Finding(finding.fault, finding.database, finding.tenant_id, outcome)
 
 
-def _compare(inventory: Inventory, ledger: dict[str, LedgerEntry]) -> Iterator[Finding]:
+def _compare(
+    inventory: Inventory, ledger: dict[str, LedgerEntry], beside: set[str]
+) -> Iterator[Finding]:
     for name, entry in ledger.items():
         if (fault := _fault(inventory, entry)) is not None:
             yield Finding(fault, name, entry.tenant_id)
-    for name in (inventory.databases | inventory.roles) - ledger.keys():
+    for name in inventory.open_roles & beside:
+        yield Finding(Fault.NOT_SHUT_OUT, name, tenant_id_of(name))
+    for name in (inventory.databases | inventory.roles) - ledger.keys() - beside:
         yield Finding(Fault.ORPHAN, name, tenant_id_of(name))
 
 

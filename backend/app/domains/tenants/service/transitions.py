@@ -20,8 +20,8 @@ from app.domains.jobs import service as jobs
 from app.domains.tenants import queries
 from app.domains.tenants.errors import WrongState
 from app.domains.tenants.models import Tenant, TenantState
-from app.tenancy.locations import TenantLocation
-from app.tenancy.manager import Door, TenantDatabaseManager
+from app.tenancy.locations import Door, TenantLocation
+from app.tenancy.manager import TenantDatabaseManager
 
 UNFINISHED: Final = (TenantState.REQUESTED, TenantState.CREATING, TenantState.FAILED)
 

@@ -1,0 +1,55 @@
+"""What backups tell the platform's audit trail."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from app.core.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfBackup(Event):
+    target: ClassVar[str] = "backup_id"
+
+    backup_id: UUID
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupTaken(_OfBackup):
+    type: ClassVar[str] = "backup.taken"
+
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupProven(_OfBackup):
+    """It was restored into a database of its own, which was equal and is gone again."""
+
+    type: ClassVar[str] = "backup.proven"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupRestored(_OfBackup):
+    """Into a database beside the tenant's; nobody uses it before it is swapped in."""
+
+    type: ClassVar[str] = "backup.restored"
+
+    database: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupDeleted(_OfBackup):
+    """Its time was over."""
+
+    type: ClassVar[str] = "backup.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantExported(Event):
+    """All of its data were written into an archive for it to take away."""
+
+    type: ClassVar[str] = "tenant.exported"
+    target: ClassVar[str] = "tenant_id"
+
+    tenant_id: UUID

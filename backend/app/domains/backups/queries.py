@@ -1,0 +1,51 @@
+"""Reads of backups, with the platform's session."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from app.core.db import MainSession
+from app.domains.backups.models import Backup, BackupState
+
+
+def backups(session: MainSession, *, tenant_id: UUID | None) -> Sequence[Backup]:
+    """The newest first."""
+    statement = select(Backup).order_by(Backup.id.desc())
+    if tenant_id is not None:
+        statement = statement.where(Backup.tenant_id == tenant_id)
+    return session.scalars(statement).all()
+
+
+def newest(session: MainSession, tenant_id: UUID) -> Backup | None:
+    """The newest that is complete."""
+    statement = select(Backup).where(Backup.tenant_id == tenant_id, Backup.active)
+    return session.scalar(statement.order_by(Backup.id.desc()).limit(1))
+
+
+def newest_of_all(session: MainSession) -> dict[UUID, Backup]:
+    statement = (
+        select(Backup)
+        .where(Backup.active)
+        .ext(distinct_on(Backup.tenant_id))
+        .order_by(Backup.tenant_id, Backup.id.desc())
+    )
+    return {backup.tenant_id: backup for backup in session.scalars(statement)}
+
+
+def running(session: MainSession, tenant_id: UUID | None = None) -> Sequence[Backup]:
+    statement = select(Backup).where(Backup.state == BackupState.RUNNING)
+    if tenant_id is not None:
+        statement = statement.where(Backup.tenant_id == tenant_id)
+    return session.scalars(statement).all()
+
+
+def expired(session: MainSession, *, before: datetime) -> Sequence[Backup]:
+    """Those from before, but each tenant's newest that is complete."""
+    kept = {backup.id for backup in newest_of_all(session).values()}
+    old = session.scalars(
+        select(Backup).where(Backup.created_at < before, Backup.state != BackupState.RUNNING)
+    )
+    return [backup for backup in old if backup.id not in kept]

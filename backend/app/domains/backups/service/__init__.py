@@ -1,0 +1,1 @@
+"""The verbs of backups, by what they do."""

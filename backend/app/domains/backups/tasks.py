@@ -1,0 +1,47 @@
+"""Jobs about backups."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from app.core.db import platform_session
+from app.core.tasks import periodic, task
+from app.domains.backups.service import restoring, taking, upkeep
+from app.integrations.storage import current_storage
+from app.settings import current_settings
+from app.tenancy.manager import current_manager
+
+
+@task(name="backups.take", queue="fleet", plane=None)
+def take_backup(tenant: str) -> None:
+    """Takes one tenant's backup that is due."""
+    taking.take(
+        current_manager(),
+        current_storage(),
+        current_settings(),
+        tenant_id=UUID(tenant),
+        scheduled=True,
+    )
+
+
+@task(name="backups.prove", queue="fleet", plane=None)
+def prove_backup(tenant: str) -> None:
+    """Restores one tenant's newest backup for a test, and keeps what came of it."""
+    restoring.prove(
+        current_manager(), current_storage(), current_settings(), tenant_id=UUID(tenant)
+    )
+
+
+@periodic(name="backups.schedule", every=timedelta(hours=1), queue="fleet", plane=None)
+def schedule_backups() -> None:
+    """Asks for each backup and each test that is due, one job for each tenant."""
+    with platform_session() as session:
+        upkeep.schedule(session, current_settings())
+
+
+@periodic(name="backups.clear_up", every=timedelta(hours=1), queue="fleet", plane=None)
+def clear_up() -> None:
+    """Deletes what is kept no longer, and what dead processes left."""
+    storage, settings = current_storage(), current_settings()
+    upkeep.clear_up(current_manager(), storage, settings)
+    if settings.backup_keys:
+        upkeep.delete_expired(storage, settings)

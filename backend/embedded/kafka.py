@@ -1,0 +1,107 @@
+"""Apache Kafka as a child process: one node, broker and controller in one (KRaft). Tests only."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+from embedded import maven
+from embedded.errors import EmbeddedError
+from embedded.ports import LOOPBACK, free_port
+from embedded.process import ChildProcess, Command
+from embedded.server import EmbeddedServer
+
+_READY_SECONDS = 60.0
+_FORMAT_SECONDS = 60.0
+_HEAP = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_CLUSTER_ID = "TenantryTestsKRaft0001"  # 22 characters of base64
+
+
+class KafkaServer(EmbeddedServer):
+    """A server of its own on ``data_dir``, for as long as this object is started.
+
+    It listens on 127.0.0.1 and lets everybody in. ``port`` chooses where, so that a server can be
+    stopped and started again at the same place.
+    """
+
+    def __init__(self, data_dir: Path, *, libraries: Path, port: int | None = None) -> None:
+        super().__init__(data_dir, durable=True, log=None)
+        self.libraries = libraries
+        self.port = port or free_port()
+        self._controller_port = free_port()
+
+    @property
+    def url(self) -> str:
+        """127.0.0.1:port."""
+        return f"{LOOPBACK}:{self.port}"
+
+    def _start(self) -> None:
+        settings = self.data_dir / "server.properties"
+        settings.write_text(self._settings(), encoding="utf-8")
+        if not (self.data_dir / "log" / "meta.properties").exists():
+            self._format(settings)
+        self._child = ChildProcess(
+            Command(
+                name="Kafka",
+                program=self._java("kafka.Kafka", str(settings)),
+                log=self.log,
+                folder=self.data_dir,
+                grace=10.0,
+            )
+        )
+        self._child.wait_until(self._answers, seconds=_READY_SECONDS)
+
+    def _java(self, main_class: str, *arguments: str) -> list[str]:
+        java = maven.java_program()
+        if java is None:
+            raise EmbeddedError("Java is needed to run Kafka.")
+        return [java, *_HEAP, "-cp", f"{self.libraries}/*", main_class, *arguments]
+
+    def _format(self, settings: Path) -> None:
+        program = self._java("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID)
+        done = subprocess.run(
+            [*program, "-c", str(settings)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_FORMAT_SECONDS,
+            cwd=self.data_dir,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+        )
+        if done.returncode:
+            raise EmbeddedError(f"Kafka's storage was not formatted:\n{done.stdout}{done.stderr}")
+
+    def _settings(self) -> str:
+        controller = f"{LOOPBACK}:{self._controller_port}"
+        lines = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "listeners": f"PLAINTEXT://{self.url},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.url}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": str(self.data_dir / "log"),
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "num.network.threads": "2",
+            "num.io.threads": "2",
+            "log.cleaner.enable": "false",
+        }
+        return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+    def _answers(self) -> bool:
+        return answers(self.url)
+
+
+def answers(url: str) -> bool:
+    """Whether a server takes connections there."""
+    host, _, port = url.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
