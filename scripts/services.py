@@ -143,7 +143,8 @@ def run(names: Sequence[str], cache: Path, command: Sequence[str]) -> int:
         tempfile.TemporaryDirectory(prefix="run-", dir=cache) as folder,
         real.running(names, Path(folder)) as servers,
     ):
-        process = subprocess.Popen(command, env={**os.environ, **servers.environment})
+        variables = {**servers.environment, "TEST_SERVERS_ARE_TEMPORARY": "1"}
+        process = subprocess.Popen(command, env={**os.environ, **variables})
         try:
             return process.wait()
         finally:

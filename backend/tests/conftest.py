@@ -57,7 +57,7 @@ def settings(
     """An installation of this worker's own on the shared servers."""
     installation = Installation(f"t{secrets.token_hex(4)}")
     yield make_settings(server_urls, installation, tmp_path_factory.mktemp("files"), worker_id)
-    drop_installation(server_urls["postgres"], installation)
+    drop_installation(server_urls, installation)
 
 
 def make_settings(
@@ -95,7 +95,9 @@ def make_settings(
         "tenant_connection_budget": 20,
         "password_hash_memory_kib": 32,
         "password_hash_passes": 1,
-        # The cast signs in all day long, and fails often.
+        # The cast signs in once, and a loaded machine may take its time for the whole run.
+        "access_token_seconds": 6 * 3600,
+        # Others sign in all day long, and fail often.
         "login_attempts_per_account_and_address": _UNLIMITED,
         "login_attempts_per_address": _UNLIMITED,
         "login_attempts_per_account": _UNLIMITED,
@@ -108,9 +110,11 @@ def make_settings(
     return Settings(**(given | changes))
 
 
-def drop_installation(admin_url: str, installation: Installation) -> None:
-    """Takes everything of the installation off the server again."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
+def drop_installation(server_urls: dict[str, str], installation: Installation) -> None:
+    """Takes everything of the installation off a server that stays; it takes a while."""
+    if "stay" not in server_urls:
+        return
+    with psycopg.connect(server_urls["postgres"], autocommit=True) as connection:
         owned = connection.execute(
             "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) LIKE %s",
             (f"{installation.id}\\_%",),

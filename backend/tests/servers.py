@@ -16,8 +16,15 @@ _REAL: Final = {"postgres": "TEST_POSTGRES_URL", "redis": "TEST_REDIS_URL"}
 _OPTIONAL: Final = {"s3": "TEST_S3_URL", "kafka": "TEST_KAFKA_URL"}
 
 
+# Set where the named servers are gone after the run, like the embedded ones.
+_TEMPORARY: Final = "TEST_SERVERS_ARE_TEMPORARY"
+
+
 class Servers:
-    """URLs of a PostgreSQL server, as its superuser, of a Redis server, perhaps of others."""
+    """URLs of a PostgreSQL server, as its superuser, of a Redis server, perhaps of others.
+
+    ``stay`` is there where the servers outlive the run, and want to be left as they were.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -31,6 +38,8 @@ class Servers:
             pytest.exit(f"the real servers are required: set {', '.join(missing)}", returncode=3)
         if all(real.values()):
             self.urls = real | others
+            if not os.environ.get(_TEMPORARY):
+                self.urls["stay"] = "yes"
             return
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-")))
         postgres = PostgresServer(folder / "postgres", durable=False)

@@ -94,7 +94,7 @@ def test_a_token_that_expires_while_it_is_remembered(
 ) -> None:
     authorization = cast.alice.headers["Authorization"]
     assert tokens.verify(authorization).user_id == cast.alice.user_id
-    later = clock.now() + timedelta(hours=1)
+    later = clock.now() + timedelta(days=1)
     remembered = context.extensions["verified_tokens"]
     with monkeypatch.context() as patch:
         patch.setattr(clock, "now", lambda: later)

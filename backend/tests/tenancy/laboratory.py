@@ -91,7 +91,7 @@ def _text(value: object) -> str:
 
 @contextmanager
 def laboratory(server_urls: dict[str, str], folder: Path, **changes: Any) -> Iterator[Laboratory]:
-    """An installation with a migrated main database and a template, gone when the block ends."""
+    """An installation with a migrated main database and a template, gone when its server is."""
     installation = Installation(f"t{secrets.token_hex(4)}")
     try:
         settings = make_settings(server_urls, installation, folder, **changes)
@@ -99,7 +99,7 @@ def laboratory(server_urls: dict[str, str], folder: Path, **changes: Any) -> Ite
             initialise(app)
             yield Laboratory(app, settings, server_urls["postgres"])
     finally:
-        drop_installation(server_urls["postgres"], installation)
+        drop_installation(server_urls, installation)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

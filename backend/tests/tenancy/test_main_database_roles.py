@@ -78,7 +78,9 @@ def as_platform(house: Laboratory, cast: Cast) -> Iterator[Connection]:
 def _claims(cast: Cast) -> None:
     """Each tenant claims a domain."""
     for person, house in ((cast.alice, cast.acme), (cast.mallory, cast.globex)):
-        person.post(f"/api/tenants/{house.id}/domains", json={"domain": f"{house.slug}.com"})
+        domain = {"domain": f"{house.slug}.com"}
+        answer = person.post(f"/api/tenants/{house.id}/domains", json=domain)
+        assert answer.status_code == 201, answer.text
 
 
 def act_as(connection: Connection, *, user: UUID | None = None, tenant: UUID | None = None) -> None:

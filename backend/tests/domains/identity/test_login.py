@@ -51,13 +51,15 @@ def test_nobody_can_tell_why_a_login_is_refused(app: Flask, cast: Cast, context:
     assert all(these == names[0] for these in names)
 
 
-def test_the_owner_of_the_password_gets_tokens(app: Flask, person: Person) -> None:
+def test_the_owner_of_the_password_gets_tokens(
+    app: Flask, person: Person, settings: Settings
+) -> None:
     answer = log_in(app, person.email, PASSWORD, headers={"User-Agent": "Browser/1"})
     assert answer.status_code == 200
     tokens = answer.get_json()
     assert set(tokens) == {"access_token", "refresh_token", "token_type", "expires_in"}
     assert tokens["token_type"] == "Bearer"
-    assert tokens["expires_in"] == 900
+    assert tokens["expires_in"] == settings.access_token_seconds
     assert answer.headers["Cache-Control"] == "no-store"  # RFC 6749, section 5.1
     with main_session() as session:
         newest = (

@@ -45,7 +45,7 @@ def own_settings(
     installation = Installation(f"k{ids.new_id().hex[-8:]}")
     folder = tmp_path_factory.mktemp("keys")
     yield make_settings(server_urls, installation, folder, worker_id)
-    drop_installation(server_urls["postgres"], installation)
+    drop_installation(server_urls, installation)
 
 
 @pytest.fixture(scope="module")
