@@ -1,5 +1,6 @@
 """The way through a real Kafka: in order, each effect once, whatever is killed or away."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -32,6 +33,16 @@ from tests.core.live import environment_of
 from tests.domains.outbox.conftest import Seen, outboxes_into, sell, unsent
 from tests.paths import BACKEND, PROJECT
 from tests.tenancy.laboratory import until
+
+# What kafka-python could not connect, it does not close.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """The warnings of this test come within it, and not in whichever test is next."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
