@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import Select, and_, case, delete, func, or_, select, text
@@ -95,10 +95,8 @@ def memberships(
 
     A deleted one is its owners' alone: they may restore it.
     """
-    gone, owned = (
-        (TenantState.PURGING, TenantState.PURGED),
-        UserTenantAssociation.role == Role.OWNER,
-    )
+    gone = (TenantState.PURGING, TenantState.PURGED)
+    owned = UserTenantAssociation.role == Role.OWNER
     statement = (
         _memberships(user_id)
         .where(Tenant.state.not_in(gone), or_(Tenant.state != TenantState.DELETED, owned))
@@ -395,8 +393,7 @@ def open_invitation(session: MainSession, *, tenant_id: UUID, email: str) -> Inv
 
 def invited_to(session: MainSession, token_hash: bytes) -> UUID | None:
     """The tenant that a token invites to, whatever became of the invitation."""
-    tenant_id: UUID | None = session.scalar(_INVITED_TO, {"token_hash": token_hash})
-    return tenant_id
+    return cast("UUID | None", session.scalar(_INVITED_TO, {"token_hash": token_hash}))
 
 
 def invitation_by_token(session: MainSession, token_hash: bytes) -> Invitation | None:
