@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core import ids
 from app.core.db import main_session, platform_session
 from app.core.errors import AppError
+from app.domains.backups.service import restoring, taking
 from app.domains.fleet.service import auditing, inspecting
 from app.domains.tenants.errors import (
     CannotMove,
@@ -27,6 +29,8 @@ from app.domains.tenants.errors import (
 )
 from app.domains.tenants.models import ServerState
 from app.domains.tenants.service import (
+    deletion,
+    kept,
     lifecycle,
     moving,
     pool,
@@ -45,6 +49,7 @@ from embedded.postgres import PostgresServer
 from embedded.real import SERVICES
 from tests.cast import Person, new_person
 from tests.core.answers import refusal
+from tests.domains.backups.conftest import new_key, tools_of
 from tests.domains.documents.files import upload
 from tests.domains.tenants.ledger import serves, trail
 from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory, laboratory, until
@@ -71,7 +76,12 @@ def lab(
     second: PostgresServer,
 ) -> Iterator[Laboratory]:
     folder = tmp_path_factory.mktemp("lab")
-    with laboratory(server_urls, folder, connect_timeout=2) as made, made.app.app_context():
+    changes = {
+        "connect_timeout": 2,
+        "backup_keys": new_key(),
+        "postgres_tools": tools_of(server_urls["postgres"]),
+    }
+    with laboratory(server_urls, folder, **changes) as made, made.app.app_context():
         url = prepare_further_server(
             second.admin_url, made.installation, foreign_databases=ForeignDatabases.REFUSE
         )
@@ -142,6 +152,28 @@ def elsewhere_is_full() -> Iterator[None]:
 def rows_in(lab: Laboratory, tenant: TenantLocation) -> set[Any]:
     with lab.manager.tenant_reads(tenant) as session:
         return set(session.scalars(text("SELECT id FROM files")))
+
+
+def test_a_tenant_is_restored_where_it_lies(lab: Laboratory, alice: Person) -> None:
+    store, settings = current_storage(), lab.settings
+    there = create(lab, alice, region="north")
+    assert there.server == SECOND
+    with lab.manager.tenant_db_session(there) as session:
+        session.execute(text(_INSERT), {"id": ids.new_id()})
+    wanted = rows_in(lab, there)
+    backup_id = taking.take(lab.manager, store, settings, tenant_id=there.tenant_id)
+    assert restoring.prove(lab.manager, store, settings, tenant_id=there.tenant_id) == backup_id
+    with lab.manager.tenant_db_session(there) as session:
+        session.execute(text("DELETE FROM files"))
+    restored = restoring.restore(
+        lab.manager, store, settings, tenant_id=there.tenant_id, backup_id=backup_id
+    )
+    present = kept.swap(
+        lab.manager, tenant_id=there.tenant_id, kept_id=restored.kept_id, grace=timedelta(days=1)
+    )
+    assert (present.server, present.database) == (SECOND, restored.database)
+    assert rows_in(lab, present) == wanted
+    deletion.purge(lab.manager, store, tenant_id=there.tenant_id)
 
 
 # Placement.

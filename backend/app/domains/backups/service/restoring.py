@@ -18,7 +18,7 @@ from app.domains.backups.errors import BackupDamaged, BackupNotFound, BackupTooN
 from app.domains.backups.events import BackupProven, BackupRestored
 from app.domains.backups.models import Backup
 from app.domains.backups.service.archive import Archive, Manifest, archive_of
-from app.domains.backups.service.taking import Tell, claimed, tidy
+from app.domains.backups.service.taking import Tell, claimed, entry_of, tidy
 from app.domains.documents.service import stored_files
 from app.domains.tenants.service import kept, ledger
 from app.integrations.storage import Storage
@@ -31,6 +31,7 @@ from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import tree
 from app.tenancy.migrations.tree import UnknownRevision
+from app.tenancy.server import Server
 
 # How long what was restored waits to be swapped in.
 _WAITS: Final = timedelta(days=2)
@@ -62,13 +63,14 @@ def restore(
     """The backup as a database beside the tenant's, with the tenant's files of that moment.
 
     Raises:
-        NotFound, WrongState: there is no such tenant, or it has no database to lie beside.
+        TenantGone, WrongState: there is no such tenant, or it has no database to lie beside.
         BackupNotFound, BackupForeign, BackupTooNew, KeyMissing, ToolsMissing: nothing was begun.
         BackupDamaged, StreamUnreadable, DumpFailed: what had been restored is gone again.
     """
     archive = archive_of(settings, storage, tenant_id=tenant_id, backup_id=backup_id)
     manifest = archive.read_manifest()
-    tool = _tool(manager, settings, manifest)
+    server = manager.server_of(entry_of(tenant_id).location)
+    tool = _tool(server, settings, manifest)
     with claimed(manager, tenant_id):
         tidy(manager, storage, settings, tenant_id=tenant_id)
         kept_id, location = kept.reserve(
@@ -80,10 +82,10 @@ def restore(
         )
         try:
             manager.create_empty_database(location, manifest.revision)
-            dumping_into = _Filling(manager, archive, manifest, tool)
+            dumping_into = _Filling(server, archive, manifest, tool)
             dumping_into.rows(location.database)
             dumping_into.files(location, tell)
-            _inspect(manager, location)
+            _inspect(server, location)
             revision = manager.migrate_tenant_database(location)
         except BaseException:
             with suppress(AppError):  # the next tidying, or the hour, sees to what stays
@@ -126,10 +128,11 @@ def prove(
     archive = archive_of(settings, storage, tenant_id=tenant_id, backup_id=backup_id)
     try:
         manifest = archive.read_manifest()
-        filling = _Filling(manager, archive, manifest, _tool(manager, settings, manifest))
+        server = manager.server_of(entry_of(tenant_id).location)
+        filling = _Filling(server, archive, manifest, _tool(server, settings, manifest))
         with claimed(manager, tenant_id):
-            templates.discard_scratch(manager.server)
-            with templates.scratch(manager.server, manifest.revision) as name:
+            templates.discard_scratch(server)
+            with templates.scratch(server, manifest.revision) as name:
                 filling.rows(name)
             for line in filling.whole_lines():
                 for _ in archive.read(f"files/{line['sha256']}", digest=line["sha256"]):
@@ -144,10 +147,8 @@ def prove(
 class _Filling:
     """Fills an empty database of the backup's revision, and compares what came with what went."""
 
-    def __init__(
-        self, manager: TenantDatabaseManager, archive: Archive, manifest: Manifest, tool: Any
-    ) -> None:
-        self._manager, self._archive, self._manifest = manager, archive, manifest
+    def __init__(self, server: Server, archive: Archive, manifest: Manifest, tool: Any) -> None:
+        self._server, self._archive, self._manifest = server, archive, manifest
         self._tool = tool
 
     def rows(self, database: str) -> None:
@@ -156,7 +157,7 @@ class _Filling:
         Raises:
             BackupDamaged: what was loaded is not what was dumped.
         """
-        server, manifest = self._manager.server, self._manifest
+        server, manifest = self._server, self._manifest
         dump = self._archive.read("dump", digest=manifest.digests["dump"])
         with server.connect_as_owner(database, lock_timeout_ms=60_000) as connection:
             with contents.ready_to_fill(connection):
@@ -178,7 +179,7 @@ class _Filling:
             key = stored_files.moved(line["key"], source=source, target=target)
             self._archive.storage.put(key, chunks)
             tell(done, self._manifest.files, "files")
-        with self._manager.server.connect_as_owner(target) as connection:
+        with self._server.connect_as_owner(target) as connection:
             stored_files.move_keys(connection, source=source, target=target)
 
     def whole_lines(self) -> Iterator[dict[str, Any]]:
@@ -188,13 +189,12 @@ class _Filling:
                 yield line
 
 
-def _inspect(manager: TenantDatabaseManager, location: TenantLocation) -> None:
+def _inspect(server: Server, location: TenantLocation) -> None:
     """Its catalog is what its revision makes, and its role may do no more than any tenant's.
 
     Raises:
         BackupDamaged: it is not.
     """
-    server = manager.server
     with server.connect_as_owner(location.database) as connection:
         actual = read_catalog(connection)
         revision = migrations.applying.read_version(connection)
@@ -208,7 +208,7 @@ def _inspect(manager: TenantDatabaseManager, location: TenantLocation) -> None:
         raise BackupDamaged(f"What was restored is not as a new tenant's database: {found[0]}")
 
 
-def _tool(manager: TenantDatabaseManager, settings: Settings, manifest: Manifest) -> Any:
+def _tool(server: Server, settings: Settings, manifest: Manifest) -> Any:
     """The program that restores the backup.
 
     Raises:
@@ -220,7 +220,7 @@ def _tool(manager: TenantDatabaseManager, settings: Settings, manifest: Manifest
         raise BackupTooNew(
             f"Its schema is at {manifest.revision}, which this code does not know."
         ) from None
-    with manager.server.connect_as_provisioner() as connection:
+    with server.connect_as_provisioner() as connection:
         major = dumping.major_version(connection)
     if major < manifest.server_major:
         raise BackupTooNew(
