@@ -1,5 +1,7 @@
 """Pages and reports that are generated from the code that they describe."""
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from enum import Enum
 from inspect import cleandoc
@@ -53,7 +55,9 @@ def settings_page() -> str:
 
 
 def errors_page() -> str:
-    """docs/errors.md, of every error that is imported by now."""
+    """docs/errors.md, of every error of the package."""
+    for module in pkgutil.walk_packages(importlib.import_module("app").__path__, "app."):
+        importlib.import_module(module.name)
     told = [cls for cls in _family(AppError) if "code" in vars(cls)]
     rows = [
         f"| `{cls.code}` | {cls.status} | {_paragraphs(cls)[0]} | {_advice(cls)} |"
