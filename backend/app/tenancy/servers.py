@@ -74,12 +74,14 @@ class Servers:
             return {DEFAULT_SERVER: self._default, **self._known}
 
     def ping(self) -> None:
-        """Returns when all answer.
+        """Returns when all answer that this process has had to do with; asks no registry for more.
 
         Raises:
             ServerUnavailable: one does not.
         """
-        for server in self.all().values():
+        with self._lock:
+            known = [self._default, *self._known.values()]
+        for server in known:
             server.ping()
 
     def sizes(self) -> dict[str, int]:
