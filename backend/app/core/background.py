@@ -25,7 +25,7 @@ def begun(work: Callable[[], Result], *, name: str) -> Future[Result]:
             outcome.set_result(result)
 
     # The context holds the application that the thread works for.
-    Thread(target=copy_context().run, args=(run,), daemon=True, name=name).start()
+    Thread(target=copy_context().run, args=(run,), daemon=True, name=f"background: {name}").start()
     return outcome
 
 
@@ -34,7 +34,7 @@ def finished_within(seconds: float, work: Callable[[], None]) -> bool:
 
     A process that ends takes the work with it, so somebody else must be bound to finish it.
     """
-    done = begun(work, name="background")
+    done = begun(work, name="waited for")
     try:
         done.result(seconds)
     except TimeoutError:

@@ -1,9 +1,10 @@
 """Further instances of the application, as other processes would be."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from flask import Flask
 from pydantic import SecretStr
@@ -14,16 +15,25 @@ from app.settings import Environment, Settings
 from app.tenancy.manager import current_manager
 from tests.cast import Person
 
+# Longer than anything waits for a server that is silent.
+_PATIENCE_SECONDS: Final = 15.0
+
 
 @contextmanager
 def another_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
-    """An instance with these settings; its connections are closed at the end."""
+    """An instance with these settings; its connections are closed at the end.
+
+    Not before its threads have given them back: what is in use then is closed by nobody.
+    """
     app = create_app(settings.model_copy(update=changes))
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
     try:
         yield app
     finally:
+        for thread in threading.enumerate():
+            if thread.name.startswith("background: "):
+                thread.join(_PATIENCE_SECONDS)
         with app.app_context():
             for engine in db.db.engines.values():
                 engine.dispose()
