@@ -12,13 +12,13 @@ from app.domains.tenants.models import TenantState
 from app.domains.tenants.service import deletion, lifecycle, reconciliation
 from app.domains.tenants.service.directory import TenantRegistry
 from app.domains.tenants.service.reconciliation import Fault, Finding
-from app.factory import create_app
 from app.integrations.storage import current_storage
 from app.tenancy import migrations, provisioning
 from app.tenancy.inspection import take_inventory
 from app.tenancy.locations import TenantLocation
 from app.tenancy.server import ServerUnavailable
 from tests.cast import Cast, Person
+from tests.core.apps import another_app
 from tests.domains.tenants.ledger import databases_in_ledger, serves, set_state, tenant_row
 from tests.tenancy.laboratory import Laboratory
 
@@ -266,6 +266,9 @@ def test_a_server_that_is_away_is_not_taken_for_an_empty_one(
 
 
 def test_a_process_without_the_platforms_credential_reconciles_nothing(lab: Laboratory) -> None:
-    settings = lab.settings.model_copy(update={"database_platform_url": None})
-    with create_app(settings).app_context(), pytest.raises(PlatformUnavailable):
+    with (
+        another_app(lab.settings, database_platform_url=None) as app,
+        app.app_context(),
+        pytest.raises(PlatformUnavailable),
+    ):
         reconciliation.find_faults(lab.manager)
