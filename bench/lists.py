@@ -112,9 +112,12 @@ def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[tuple[
         Application(anchor.BACKEND, stage.folder, environment, api.port).api()
         for api in (product, bare)
     ]
+    no_hooks = stage.folder / "bare.conf.py"  # those of the product's folder ask for its figures
+    no_hooks.touch()
+    program = [part.replace("wsgi:app", "bare:app") for part in commands[1].program]
     commands[1] = replace(
         commands[1],
-        program=[part.replace("wsgi:app", "bare:app") for part in commands[1].program],
+        program=[*program, "--config", str(no_hooks)],
         log=stage.folder / "bare.log",
     )
     with ExitStack() as stack:
