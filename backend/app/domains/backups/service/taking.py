@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from uuid import UUID
 
@@ -77,14 +77,12 @@ def claimed(manager: TenantDatabaseManager, tenant_id: UUID) -> Iterator[None]:
         BackupInProgress: another process has it.
     """
     claim = manager.server.claimed(manager.installation.id, "backup", tenant_id.hex)
-    try:
-        claim.__enter__()
-    except AlreadyClaimed:
-        raise BackupInProgress("This tenant is being backed up or restored.") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claim)
+        except AlreadyClaimed:
+            raise BackupInProgress("This tenant is being backed up or restored.") from None
         yield
-    finally:
-        claim.__exit__(None, None, None)
 
 
 def tidy(
