@@ -13,6 +13,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from embedded.ports import LOOPBACK, free_port
+
 
 @dataclass
 class NameServer:
@@ -72,13 +74,13 @@ def name_server() -> Iterator[NameServer]:
             self.wfile.write(struct.pack("!H", len(answer)) + answer)
 
     with ExitStack() as stack:
-        udp = stack.enter_context(socketserver.ThreadingUDPServer(("127.0.0.1", 0), OverUdp))
-        port = udp.server_address[1]
-        tcp = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", port), OverTcp))
+        port = free_port()
+        udp = stack.enter_context(socketserver.ThreadingUDPServer((LOOPBACK, port), OverUdp))
+        tcp = stack.enter_context(socketserver.ThreadingTCPServer((LOOPBACK, port), OverTcp))
         for server in (udp, tcp):
             stack.callback(_serving(server).join)
             stack.callback(server.shutdown)
-        made.address = f"127.0.0.1:{port}"
+        made.address = f"{LOOPBACK}:{port}"
         yield made
 
 
