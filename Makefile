@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 IN_BACKEND := cd backend && ../$(PYTHON)
 COMPILE := $(IN_BACKEND) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header
+	--no-strip-extras --no-emit-index-url --no-emit-find-links --no-header
 # How many processes share the tests.
 JOBS ?= auto
 # How many requests `make fuzz` makes up for each operation.
