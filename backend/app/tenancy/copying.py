@@ -12,6 +12,7 @@ from typing import Final, LiteralString
 
 from psycopg import IsolationLevel, sql
 
+from app.tenancy import contents
 from app.tenancy.server import Connection
 
 _BATCH: Final = 1000
@@ -37,22 +38,9 @@ _TABLES: Final = """
       AND c.relname <> 'alembic_version'
     ORDER BY c.relname
 """
-_FOREIGN_KEYS: Final = """
-    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
-           format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname,
-                  pg_get_constraintdef(oid))
-    FROM pg_constraint
-    WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND conparentid = 0
-"""
 _SEQUENCES: Final = """
     SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences
     WHERE schemaname = 'public' AND last_value IS NOT NULL
-"""
-# A sum does not depend on the order; two halves of a digest are as hard to meet by chance as one.
-_CONTENT: Final[LiteralString] = """
-    SELECT count(*), coalesce(sum(('x' || left(digest, 16))::bit(64)::bigint::numeric), 0)::text
-           || '/' || coalesce(sum(('x' || right(digest, 16))::bit(64)::bigint::numeric), 0)::text
-    FROM (SELECT md5(t::text) AS digest FROM {table} t) rows
 """
 
 
@@ -96,7 +84,7 @@ class Copying:
     def begin(self) -> int:
         """Every row as of one moment; returns how many."""
         with self._copy.transaction():
-            for drop, add in self._copy.execute(_FOREIGN_KEYS).fetchall():
+            for drop, add in self._copy.execute(contents.FOREIGN_KEYS).fetchall():
                 self._keys.append(add)
                 self._copy.execute(drop.encode())
             for table in self._tables():
@@ -129,7 +117,7 @@ class Copying:
     def _compare(self) -> dict[str, int]:
         found = {}
         for table in self._tables():
-            query = sql.SQL(_CONTENT).format(table=table.identifier)
+            query = sql.SQL(contents.CONTENT).format(table=table.identifier)
             there, here = (
                 connection.execute(query).fetchone() for connection in (self._original, self._copy)
             )
