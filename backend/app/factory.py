@@ -82,6 +82,7 @@ from app.domains.tenants.routes import (
     invitations,
     members,
     registrations,
+    sandboxes,
     tenants,
 )
 from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
@@ -96,6 +97,7 @@ BLUEPRINTS = (
     tenants.blueprint,
     members.blueprint,
     domains.blueprint,
+    sandboxes.blueprint,
     admin.blueprint,
     fleet_routes.blueprint,
     invitations.blueprint,

@@ -1,6 +1,6 @@
 """What a database holds: each table's rows, counted and hashed, whatever order they lie in."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, LiteralString
@@ -60,12 +60,12 @@ def read_contents(connection: Connection) -> dict[str, Content]:
 
 
 @contextmanager
-def ready_to_fill(connection: Connection) -> Iterator[None]:
-    """Empties all tables and lets rows come in any order: no foreign key, no trigger of ours.
+def ready_to_fill(connection: Connection, names: Collection[str] | None = None) -> Iterator[None]:
+    """Empties the tables, or all, and lets rows come in any order: no foreign key, no trigger.
 
     At the end the keys are checked over all rows. The database is nobody's but ours meanwhile.
     """
-    names = tables(connection)
+    names = tables(connection) if names is None else names
     keys = connection.execute(FOREIGN_KEYS).fetchall()
     with connection.transaction():
         for drop, _ in keys:

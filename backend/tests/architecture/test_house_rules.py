@@ -170,6 +170,7 @@ WITHOUT_ID = {
     "signing_keys": {"kid"},
     "user_tenant_associations": {"user_id", "tenant_id"},
     "tenant_databases": {"tenant_id"},
+    "sandboxes": {"tenant_id"},
     "migration_results": {"run_id", "tenant_id"},
     "schema_releases": {"revision"},
     "document_versions": {"document_id", "number"},

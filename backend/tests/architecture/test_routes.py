@@ -91,6 +91,9 @@ TABLE: dict[str, tuple[int, ...]] = {
     "domains.claim_domain":       (401, 404, 403, 403, 422, 422, 404),
     "domains.verify_domain":      (401, 404, 403, 403, 404, 404, 404),
     "domains.remove_domain":      (401, 404, 403, 403, 404, 404, 404),
+    "sandboxes.order_sandbox":    (401, 404, 403, 403, 403, 409, 404),
+    "sandboxes.list_sandboxes":   (401, 404, 403, 403, 403, 200, 404),
+    "sandboxes.get_sandbox":      (401, 404, 403, 403, 403, 404, 404),
     "members.list_members":       (401, 404, 200, 200, 200, 200, 404),
     "members.change_member":      (401, 404, 403, 403, 200, 200, 404),
     "members.remove_member":      (401, 404, 403, 403, 404, 404, 404),
@@ -217,6 +220,11 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "domains.verify_domain": _json("POST", f"{tenant}/domains/{uuid4()}/verify"),
         "domains.remove_domain": _json("DELETE", f"{tenant}/domains/{uuid4()}"),
         "tenants.retry_provisioning": _json("POST", tenant + "/retry"),
+        "sandboxes.order_sandbox": _json(
+            "POST", tenant + "/sandboxes", {"name": "Try", "slug": cast.acme.slug}
+        ),
+        "sandboxes.list_sandboxes": _json("GET", tenant + "/sandboxes"),
+        "sandboxes.get_sandbox": _json("GET", f"{tenant}/sandboxes/{uuid4()}"),
         "members.list_members": _json("GET", tenant + "/users"),
         "members.change_member": _json(
             "PATCH", f"{tenant}/users/{cast.bob.user_id}", {"role": "viewer"}

@@ -14,6 +14,7 @@ from app.domains.tenants.models import (
     Invitation,
     Registration,
     Role,
+    Sandbox,
     Tenant,
     TenantDatabase,
     TenantDomain,
@@ -326,7 +327,7 @@ def count_by_revision(session: MainSession) -> dict[str | None, int]:
 
 def forget(session: MainSession, tenant_id: UUID) -> None:
     """Deletes the tenant's rows, all but the one that says that it was there."""
-    for model in (TenantDatabase, TenantDomain, UserTenantAssociation, Invitation):
+    for model in (TenantDatabase, TenantDomain, UserTenantAssociation, Invitation, Sandbox):
         session.execute(delete(model).where(model.tenant_id == tenant_id))
 
 
