@@ -366,17 +366,12 @@ def invitations(
     session: MainSession, *, tenant_id: UUID, state: str | None, after: UUID | None, limit: int
 ) -> Sequence[Invitation]:
     """The tenant's, newest first, at most ``limit``, after the id given."""
-    statement = (
-        select(Invitation)
-        .where(Invitation.tenant_id == tenant_id)
-        .order_by(Invitation.id.desc())
-        .limit(limit)
-    )
+    statement = select(Invitation).where(Invitation.tenant_id == tenant_id)
     if state is not None:
         statement = statement.where(Invitation.state == state)
     if after is not None:
         statement = statement.where(Invitation.id < after)
-    return session.scalars(statement).all()
+    return session.scalars(statement.order_by(Invitation.id.desc()).limit(limit)).all()
 
 
 def invitation(session: MainSession, invitation_id: UUID) -> Invitation | None:
