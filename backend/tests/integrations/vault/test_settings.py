@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from app.core.reference import effective
 from app.settings import InvalidSettings, Settings, load_settings
 from app.settings.vault import ENTRIES
-from embedded.ports import free_port
 from embedded.vault import VaultServer
 from tests.core.test_settings import GOOD
 from tests.integrations.faults import Fault, FaultProxy
@@ -103,7 +102,7 @@ def test_no_keys_of_fernet_are_needed(room: Strongroom, environment: pytest.Monk
         ("VAULT_SECRET_ID", "", "  VAULT_SECRET_ID_FILE: "),
         ("VAULT_ADDR", "", "  VAULT_ADDR: "),
         ("VAULT_ADDR", "vault:8200", "  VAULT_ADDR: "),
-        ("VAULT_ADDR", f"http://127.0.0.1:{free_port()}", "cannot be reached"),
+        ("VAULT_ADDR", "http://127.0.0.1:1", "cannot be reached"),
         ("VAULT_CA_FILE", "/nowhere/ca.pem", "  VAULT_CA_FILE: "),
         ("VAULT_TRANSIT_KEY", "another", "another"),
         ("VAULT_PATH", "elsewhere", "elsewhere/testing/"),
@@ -224,7 +223,7 @@ def test_a_command_gets_its_secrets_and_the_signals(room: Strongroom, tmp_path: 
 @pytest.mark.parametrize("use_vault", ["true", "false"])
 def test_a_command_without_vault(room: Strongroom, tmp_path: Path, use_vault: str) -> None:
     """It is not started where Vault is to be asked, and cannot be."""
-    away = {"vault_addr": f"http://127.0.0.1:{free_port()}", "vault_ca_file": ""}
+    away = {"vault_addr": "http://127.0.0.1:1", "vault_ca_file": ""}
     told = variables(room.changes() | away) | {"USE_VAULT": use_vault}
     ended = subprocess.run(
         [WRAPPER, "sh", "-c", "echo ran $REDIS_URL; exit 7"],
