@@ -22,7 +22,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.core.db import MainModel
+from app.core.sealed_columns import SealedColumn
 from app.core.stamps import Identified, Stamped, active_while
+from app.tenancy.servers import sealed_for
 
 CHALLENGE_LABEL: Final = "_tenantry-challenge"
 
@@ -317,3 +319,11 @@ class Sandbox(Stamped, MainModel):
     active: Mapped[bool] = active_while("state = 'ready'")
     failure: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+SEALED = (
+    SealedColumn(TenantDatabase.sealed_credentials, lambda row: str(row.tenant_id)),
+    SealedColumn(KeptDatabase.sealed_credentials, lambda row: str(row.tenant_id)),
+    SealedColumn(SpareDatabase.sealed_credentials, lambda row: str(row.id)),
+    SealedColumn(TenantServer.sealed_url, lambda row: sealed_for(row.name)),
+)
