@@ -132,7 +132,7 @@ def archive(safe: Safe, acme: House, tmp_path: Path) -> Path:
     return path
 
 
-def load(safe: Safe, path: Path, slug: str, owner: Person, **options: bool) -> importing.Imported:
+def load(safe: Safe, path: Path, slug: str, owner: Person, *, invite: bool = False) -> importing.Imported:
     return importing.import_archive(
         safe.lab.manager,
         safe.storage,
@@ -141,7 +141,7 @@ def load(safe: Safe, path: Path, slug: str, owner: Person, **options: bool) -> i
         slug=slug,
         name="Acme",
         owner_id=owner.user_id,
-        **options,
+        invite=invite,
     )
 
 
