@@ -132,7 +132,9 @@ def archive(safe: Safe, acme: House, tmp_path: Path) -> Path:
     return path
 
 
-def load(safe: Safe, path: Path, slug: str, owner: Person, *, invite: bool = False) -> importing.Imported:
+def load(
+    safe: Safe, path: Path, slug: str, owner: Person, *, invite: bool = False
+) -> importing.Imported:
     return importing.import_archive(
         safe.lab.manager,
         safe.storage,
