@@ -134,7 +134,7 @@ FORGERIES: dict[str, Callable[["Directory", dict[str, Any]], str | None]] = {
     "unknown_kid": lambda directory, told: _signed(directory.key, told, kid="unknown"),
     "no_kid": lambda directory, told: jwt.encode(told, directory.key.private_key, "RS256"),
     "alg_none": lambda directory, told: jwt.encode(
-        told, None, "none", headers={"kid": directory.key.kid}
+        told, "", "none", headers={"kid": directory.key.kid}
     ),
     "alg_hs256": _hmac,
     "alg_rs512": lambda directory, told: jwt.encode(

@@ -254,7 +254,7 @@ def test_a_domain_is_written_in_one_way(alice: Person, acme: House) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "", " ", ".", "com", "localhost", "a.localhost", "printer.local", "db.internal",
+        "gmail.com", "", " ", ".", "com", "localhost", "a.localhost", "printer.local", "db.internal",
         "127.0.0.1", "127.1", "1.2", "0x7f.0x1", "::1", "[::1]", "2001:db8::1", "example.com:443",
         "https://example.com", "user@example.com", "example.com/path", "*.example.com",
         "_dmarc.example.com", "-a.example.com", "a..example.com", "a b.com", "exa_mple.com",
