@@ -201,14 +201,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    metrics.init_app(
-        app,
-        settings,
-        pool=manager.pool.figures,
-        jobs=job_figures,
-        events=event_figures,
-        sso=sso_figures,
-    )
+    publish_figures(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
@@ -299,6 +292,17 @@ def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, .
         health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
+    )
+
+
+def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
+    metrics.init_app(
+        app,
+        settings,
+        pool=manager.pool.figures,
+        jobs=job_figures,
+        events=event_figures,
+        sso=sso_figures,
     )
 
 
