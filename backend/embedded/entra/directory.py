@@ -73,6 +73,8 @@ class Directory:
     """``misbehaviour`` names what it does wrong with each token from now on; see `tokens`."""
 
     _numbers = iter(range(1_000_000))
+    base: str
+    id: str
 
     def __init__(self, *, base: str, directory_id: str | None = None) -> None:
         self.id = directory_id or str(uuid.uuid4())
