@@ -49,8 +49,7 @@ def stand_in(folder: Path, *, port: int | None = None) -> Iterator[StandIn]:
     class Handler(_Handler):
         entra = made
 
-    server = ThreadingHTTPServer((LOOPBACK, urlsplit(made.base).port or 0), Handler)
-    server.daemon_threads = True
+    server = _Server((LOOPBACK, urlsplit(made.base).port or 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     # The handshake is each connection's own: one that is silent keeps nobody waiting.
@@ -65,6 +64,13 @@ def stand_in(folder: Path, *, port: int | None = None) -> Iterator[StandIn]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -88,10 +88,17 @@ class LinkInvalid(BadRequest):
 class ConnectionLost(Forbidden):
     """The directory gives no tokens for this person any more, or wants a further sign-in.
 
-    Sign in with the directory again.
+    Sign in with the directory again, at ``login_url``.
     """
 
     code = "sso_connection_lost"
+
+    def __init__(self, detail: str, *, login_url: str) -> None:
+        super().__init__(detail)
+        self.login_url = login_url
+
+    def problem(self, request_id: str) -> dict[str, object]:
+        return super().problem(request_id) | {"login_url": self.login_url}
 
 
 class NoConnection(NotFound):

@@ -173,6 +173,7 @@ class Login(Schema):
     )
     login_hint = fields.String(load_default=None, validate=validate.Length(min=1, max=254))
     test = fields.String(load_default=None, validate=_TOKEN)
+    step_up = fields.String(load_default=None, validate=_TOKEN)
 
     @validates_schema
     def _code_is_bound(self, loaded: dict[str, Any], **_: object) -> None:

@@ -65,8 +65,16 @@ class _Claimed:
     sealed_cache: str | None
 
 
-def access_token(ports: Ports, *, user_id: UUID, tenant_id: UUID | None) -> str:
-    """One that is good for a minute at least; renewed where it is not.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A person's access token, and the row that it is out of."""
+
+    token: str
+    identity: UserAzureIdentity
+
+
+def access(ports: Ports, *, user_id: UUID, tenant_id: UUID | None) -> Access:
+    """A token that is good for a minute at least; renewed where it is not.
 
     Without ``tenant_id`` it is that of the directory where the person signed in last.
 
@@ -77,12 +85,12 @@ def access_token(ports: Ports, *, user_id: UUID, tenant_id: UUID | None) -> str:
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        identity = _of_person(user_id, tenant_id)
+        identity = _of_person(ports, user_id, tenant_id)
         expires_at = identity.access_expires_at
         if expires_at is not None and expires_at > clock.now() + _STILL_GOOD:
             token = access_token_in(_opened(ports, identity.tenant_id, identity.sealed_cache))
             if token is not None:
-                return token
+                return Access(token, identity)
         outcome = renew(
             ports,
             tenant_id=identity.tenant_id,
@@ -133,7 +141,17 @@ def _renew(ports: Ports, config: TenantSSOConfig, claimed: _Claimed) -> Outcome:
     return "refreshed"
 
 
-def _of_person(user_id: UUID, tenant_id: UUID | None) -> UserAzureIdentity:
+def lost(ports: Ports, identity: UserAzureIdentity, detail: str) -> ConnectionLost:
+    """With where to sign in again, and show there what the directory wants to see."""
+    address = configuration.login_url(ports.settings, identity.tenant_id)
+    if identity.claims_challenge is not None:
+        claims = {"claims": identity.claims_challenge}
+        seconds = ports.settings.sso_login_seconds
+        address += f"?step_up={ports.parcels.keep('step_up', claims, seconds=seconds)}"
+    return ConnectionLost(f"{detail} Sign in with it again.", login_url=address)
+
+
+def _of_person(ports: Ports, user_id: UUID, tenant_id: UUID | None) -> UserAzureIdentity:
     with main_session(user_id=user_id) as session:
         found = [
             identity
@@ -143,7 +161,7 @@ def _of_person(user_id: UUID, tenant_id: UUID | None) -> UserAzureIdentity:
     if not found:
         raise NoConnection("Your account is linked with no directory.")
     if found[0].status != Status.CONNECTED:
-        raise ConnectionLost(f"{_LOST[Status(found[0].status)]} Sign in with it again.")
+        raise lost(ports, found[0], _LOST[Status(found[0].status)])
     return found[0]
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 from app.core.db import MainSession, main_session
 from app.domains.identity.service import sessions
 from app.domains.sso import queries
-from app.domains.sso.errors import ConnectionLost
 from app.domains.sso.service import Ports, configuration, connections
 from app.domains.tenants.service import sign_in
 from app.integrations.graph import GraphRefused, Photo
@@ -20,7 +19,7 @@ def profile(ports: Ports, *, user_id: UUID, tenant_id: UUID | None) -> dict[str,
     """The person's profile and groups.
 
     Raises:
-        NoConnection, ConnectionLost, DirectoryUnavailable: as `connections.access_token`.
+        NoConnection, ConnectionLost, DirectoryUnavailable: as `connections.access`.
     """
 
     def ask(token: str) -> dict[str, Any]:
@@ -67,10 +66,9 @@ def log_out(session: MainSession, ports: Ports, *, user_id: UUID, session_id: UU
 def _asking(
     ports: Ports, user_id: UUID, tenant_id: UUID | None, ask: Callable[[str], Result]
 ) -> Result:
-    token = connections.access_token(ports, user_id=user_id, tenant_id=tenant_id)
+    access = connections.access(ports, user_id=user_id, tenant_id=tenant_id)
     try:
-        return ask(token)
+        return ask(access.token)
     except GraphRefused as error:
-        raise ConnectionLost(
-            "The directory does not let this product ask; sign in with it again."
-        ) from error
+        said = "The directory does not let this product ask."
+        raise connections.lost(ports, access.identity, said) from error

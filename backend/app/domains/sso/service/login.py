@@ -78,6 +78,7 @@ def begin(
     code_challenge: str | None = None,
     login_hint: str | None = None,
     test: str | None = None,
+    step_up: str | None = None,
 ) -> Departure:
     """Sends a browser to the tenant's directory.
 
@@ -97,6 +98,7 @@ def begin(
             state=state,
             redirect_uri=configuration.redirect_uri(ports.settings),
             login_hint=login_hint,
+            claims_challenge=_challenge(ports, step_up),
         )
     except GrantRefused as error:
         raise NotAvailable("This tenant's directory is not known; tell its owners.") from error
@@ -160,6 +162,12 @@ def _for_login(ports: Ports, tenant_id: UUID, *, test: str | None) -> TenantSSOC
         elif test is None and row.active and policy.takes_directory:
             return row
     raise NotAvailable("There is no such tenant, or its members sign in with their passwords.")
+
+
+def _challenge(ports: Ports, step_up: str | None) -> str | None:
+    """What the directory wanted shown; a sign-in without it would lead to the same refusal."""
+    parcel = None if step_up is None else ports.parcels.take("step_up", step_up)
+    return None if parcel is None else parcel["claims"]
 
 
 def _taken(ports: Ports, state: str, cookie: Callable[[str], str | None]) -> dict[str, Any]:

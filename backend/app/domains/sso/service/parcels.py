@@ -16,8 +16,9 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# A browser that is away at the directory; a person to be linked; a session to be fetched; a test.
-Kind = Literal["state", "link", "code", "test"]
+# A browser that is away at the directory; a person to be linked; a session to be fetched; a test;
+# what a further sign-in has to show.
+Kind = Literal["state", "link", "code", "test", "step_up"]
 
 
 class Parcels:
