@@ -76,9 +76,9 @@ class Directory:
     base: str
     id: str
 
-    def __init__(self, *, base: str, directory_id: str | None = None) -> None:
+    def __init__(self, *, base: str, front: str, directory_id: str | None = None) -> None:
         self.id = directory_id or str(uuid.uuid4())
-        self.base = base
+        self.base, self.front = base, front
         self.people: dict[str, DirectoryPerson] = {}
         self.applications: dict[str, RegisteredApplication] = {}
         self.misbehaviour: str | None = None

@@ -4,7 +4,7 @@ import html
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,6 +18,7 @@ from embedded.entra.refusals import Refusal
 from embedded.ports import LOOPBACK, free_port
 
 _MOST_BYTES = 1_000_000
+_DEMO = Path(__file__).with_name("demo.html")
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Sign in: a stand-in for Entra ID</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:12vh auto;padding:0 1rem}
@@ -27,23 +28,30 @@ button:hover{background:#eef}small{color:#555}</style>"""
 
 
 class StandIn:
-    """Directories by their ids, all behind one address."""
+    """Directories by their ids, all behind one address.
 
-    def __init__(self, *, port: int) -> None:
+    ``front`` is where browsers find the same: plain http where people try it, since their browsers
+    know nothing of its certificates.
+    """
+
+    def __init__(self, *, port: int, front_port: int | None = None) -> None:
         self.base = f"https://localhost:{port}"
+        self.front = self.base if front_port is None else f"http://localhost:{front_port}"
         self.ca_file = Path()
         self.directories: dict[str, Directory] = {}
 
     def add_directory(self, directory_id: str | None = None) -> Directory:
-        made = Directory(base=self.base, directory_id=directory_id)
+        made = Directory(base=self.base, front=self.front, directory_id=directory_id)
         self.directories[made.id] = made
         return made
 
 
 @contextmanager
-def stand_in(folder: Path, *, port: int | None = None) -> Iterator[StandIn]:
+def stand_in(
+    folder: Path, *, port: int | None = None, front_port: int | None = None
+) -> Iterator[StandIn]:
     """One that answers until the block ends; its certificates are made in the folder."""
-    made = StandIn(port=port or free_port())
+    made = StandIn(port=port or free_port(), front_port=front_port)
     made.ca_file, certificate = make_certificates(folder)
 
     class Handler(_Handler):
@@ -56,10 +64,21 @@ def stand_in(folder: Path, *, port: int | None = None) -> Iterator[StandIn]:
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
+    servers = [server]
+    if front_port is not None:
+        servers.append(_Server((LOOPBACK, front_port), Handler))
+    with ExitStack() as stack:
+        for each in servers:
+            stack.enter_context(_serving(each))
+        yield made
+
+
+@contextmanager
+def _serving(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield made
+        yield
     finally:
         server.shutdown()
         thread.join()
@@ -99,7 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(parts.query))
         first, _, rest = parts.path.strip("/").partition("/")
         try:
-            if first == "v1.0":
+            if not first:
+                self._write(200, _DEMO.read_bytes(), "text/html; charset=utf-8")
+            elif first == "favicon.ico":
+                self._write(204, b"", "image/png")
+            elif first == "v1.0":
                 self._graph(rest, query, form)
             elif (directory := self.entra.directories.get(first)) is None:
                 self._refuse(Refusal("invalid_tenant", "90002", f"Tenant {first} not found."))
@@ -128,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         base = f"{directory.base}/{directory.id}"
         document = {
             "issuer": directory.issuer,
-            "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+            "authorization_endpoint": f"{directory.front}/{directory.id}/oauth2/v2.0/authorize",
             "token_endpoint": f"{base}/oauth2/v2.0/token",
             "jwks_uri": f"{base}/discovery/v2.0/keys",
             "end_session_endpoint": f"{base}/oauth2/v2.0/logout",
