@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock, ids
 from app.core.db import MainModel
+from app.core.sealed_columns import SealedColumn
 from app.core.stamps import Identified, active_while
 
 
@@ -110,3 +111,13 @@ class SSORefreshTotal(MainModel):
 
     outcome: Mapped[str] = mapped_column(Text, primary_key=True)
     total: Mapped[int] = mapped_column(BigInteger)
+
+
+SEALED = tuple(
+    SealedColumn(column, lambda row: str(row.tenant_id))
+    for column in (
+        TenantSSOConfig.sealed_client_secret,
+        TenantSSOConfig.sealed_certificate,
+        UserAzureIdentity.sealed_cache,
+    )
+)
