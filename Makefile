@@ -68,6 +68,7 @@ bench: $(INSTALLED) ## Measure (bench/)
 lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml --extra containers -o requirements-containers.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .data stay
