@@ -29,6 +29,13 @@ help: ## List these verbs
 run: $(INSTALLED) ## Start the whole product on this machine (PORT=4999)
 	@exec $(PYTHON) scripts/run.py $(ARGS)
 
+.PHONY: up
+up: ## Start the whole product in containers (PROFILE=minimal, or full)
+	@python3 scripts/generate_secrets.py $(if $(PROFILE),--profile $(PROFILE))
+	@docker compose up --build --detach --wait
+	@sed -n 's/^PUBLIC_URL=/Tenantry answers on /p' .env
+	@sed -n 's/^DEMO_PASSWORD=/petra@platform.example, alice@acme.example, mallory@globex.example: /p' .env
+
 .PHONY: tour
 tour: $(INSTALLED) ## Do the main job over HTTP against `make run`
 	@$(PYTHON) scripts/tour.py $(ARGS)

@@ -32,7 +32,6 @@ def include_object(
 
 def run() -> None:
     engine = create_engine(current_app.config["MAIN_OWNER_URL"], poolclass=NullPool)
-    installation = Installation(current_app.config["INSTALLATION_ID"])
     with engine.begin() as connection:
         # One migrator at a time; it waits for no lock of the application for long.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock_key('migrate')})")
@@ -43,11 +42,9 @@ def run() -> None:
             include_object=include_object,
             compare_type=True,
             # Migrations read role names from here: op.get_context().opts["installation"].
-            installation=installation,
+            installation=Installation(current_app.config["INSTALLATION_ID"]),
         )
         context.run_migrations()
-        # Processes wait for the revision that they need: scripts/wait_for.py.
-        connection.exec_driver_sql(f"GRANT SELECT ON alembic_version TO {installation.app}")
     engine.dispose()
 
 
