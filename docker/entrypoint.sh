@@ -7,10 +7,17 @@ scripts=/srv/tenantry/scripts
 role=${1:-api}
 [ $# -eq 0 ] || shift
 
-await() { python "$scripts/wait_for.py" --timeout "${WAIT_SECONDS:-60}" "$@"; }
+# With USE_VAULT, the environment has the secrets that lie in Vault.
+with_secrets() {
+	[ "${USE_VAULT:-false}" != true ] || set -- /srv/tenantry/docker/flask-wrapper.sh "$@"
+	"$@"
+}
+
+await() { with_secrets python "$scripts/wait_for.py" --timeout "${WAIT_SECONDS:-60}" "$@"; }
 
 # RELOAD=true starts the process anew when the code changes: development only.
 become() {
+	[ "${USE_VAULT:-false}" != true ] || set -- /srv/tenantry/docker/flask-wrapper.sh "$@"
 	[ "${RELOAD:-false}" != true ] || exec watchfiles --filter python "$*" /srv/tenantry/backend
 	exec "$@"
 }
