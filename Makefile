@@ -29,6 +29,13 @@ help: ## List these verbs
 run: $(INSTALLED) ## Start the whole product on this machine (PORT=4999)
 	@exec $(PYTHON) scripts/run.py $(ARGS)
 
+.PHONY: up
+up: ## Start the whole product in containers (PROFILE=minimal, or full)
+	@python3 scripts/generate_secrets.py $(if $(PROFILE),--profile $(PROFILE))
+	@docker compose up --build --detach --wait
+	@sed -n 's/^PUBLIC_URL=/Tenantry answers on /p' .env
+	@sed -n 's/^DEMO_PASSWORD=/petra@platform.example, alice@acme.example, mallory@globex.example: /p' .env
+
 .PHONY: tour
 tour: $(INSTALLED) ## Do the main job over HTTP against `make run`
 	@$(PYTHON) scripts/tour.py $(ARGS)
@@ -68,6 +75,7 @@ bench: $(INSTALLED) ## Measure (bench/)
 lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml --extra containers -o requirements-containers.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .data stay
