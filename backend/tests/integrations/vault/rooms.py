@@ -27,6 +27,7 @@ class Strongroom:
 
     root: hvac.Client
     name: str
+    given: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -39,7 +40,7 @@ class Strongroom:
             vault_transit_key=self.name,
         )
         self.setup = Setup(self.root, self.access)
-        self.steps = self.run()
+        self.steps = self.run(self.given)
 
     def run(self, given: Mapping[str, str] = SECRETS, *, replace: bool = False) -> list[Step]:
         return list(self.setup.run(given, replace=replace, rotate_days=0))
@@ -49,7 +50,7 @@ class Strongroom:
         fields = self.access.model_dump(exclude={"environment", "vault_secret_id_file"})
         return fields | {
             "use_vault": True,
-            "vault_role_id": self.setup.role_id(role),
+            "vault_role_id": self.setup.name_of(role),
             "vault_secret_id": SecretStr(self.setup.new_secret_id(role)),
             **further,
         }
