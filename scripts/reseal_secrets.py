@@ -94,7 +94,13 @@ def status() -> dict[str, Any]:
 
 def reseal(box: Boxes) -> dict[str, Any]:
     outcome, away = Outcome(), []
-    service.reseal(box, MAIN, platform_session, outcome)
+    total = sum(service.count_kinds(MAIN, platform_session).values())
+
+    def tell(so_far: Outcome) -> None:
+        if sys.stderr.isatty():
+            draw_bar(so_far.looked_at, total, "secrets of the main database")
+
+    service.reseal(box, MAIN, platform_session, outcome, tell=tell)
     for number, open_session in enumerate(opened := list(tenants()), start=1):
         try:
             service.reseal(box, TENANT, open_session, outcome)
