@@ -11,6 +11,8 @@ from app.integrations.vault_setup import Setup, Step
 from app.settings import Environment
 from app.settings.vault import VaultAccess
 
+# For a server on a loaded machine; what is about being slow says otherwise.
+PATIENCE_SECONDS = 30.0
 # What a process cannot start without, and Vault gives.
 SECRETS = {
     "database_url": "postgresql://app:from-vault@localhost/main",
@@ -38,6 +40,7 @@ class Strongroom:
             vault_kv_mount=f"{self.name}-kv",
             vault_transit_mount=f"{self.name}-transit",
             vault_transit_key=self.name,
+            vault_timeout=PATIENCE_SECONDS,
         )
         self.setup = Setup(self.root, self.access)
         self.steps = self.run(self.given)

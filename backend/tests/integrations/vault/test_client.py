@@ -121,7 +121,7 @@ def test_a_vault_that_breaks_is_away(
     room: Strongroom, connect: Connect, proxy: FaultProxy, fault: Fault
 ) -> None:
     """Signed in or not yet; the last byte of an answer, which is changed, makes it no JSON."""
-    changes = room.new_role() | {"vault_addr": proxy.url, "vault_timeout": 5.0}
+    changes = room.new_role() | {"vault_addr": proxy.url}
     before, new = connect(changes), connect(changes)
     before.ping()
     proxy.fault, proxy.passes = fault, 10
