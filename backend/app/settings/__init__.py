@@ -41,6 +41,7 @@ def load_settings(*, for_jobs: bool = False) -> Settings:
         faults = [
             f"  {'.'.join(map(str, fault['loc'])).upper() or 'SETTINGS'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
+            if fault["type"] != "default_factory_not_called"  # a consequence of the others
         ]
         raise InvalidSettings("\n".join(["The settings are not usable:", *faults])) from None
     if for_jobs and settings.database_platform_url is None:
