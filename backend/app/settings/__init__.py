@@ -101,6 +101,7 @@ def unusable(error: ValidationError, *further: str) -> InvalidSettings:
     faults = [
         f"  {'.'.join(map(str, fault['loc'])).upper() or 'SETTINGS'}: {fault['msg']}"
         for fault in error.errors(include_input=False, include_url=False)
+        if fault["type"] != "default_factory_not_called"  # a consequence of the others
     ]
     return InvalidSettings("\n".join([_UNUSABLE, *faults, *further]))
 
