@@ -45,6 +45,7 @@ from app.domains.audit import routes as audit_routes
 from app.domains.audit import service as audit
 from app.domains.backups import models as backup_models
 from app.domains.backups import tasks as backup_tasks
+from app.domains.documents import consumers as document_consumers
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
@@ -130,7 +131,7 @@ TASKS = (
     outbox_tasks,
     backup_tasks,
 )
-CONSUMERS = (activity_consumers,)
+CONSUMERS = (activity_consumers, document_consumers)
 
 
 def create_app(settings: Settings) -> Flask:

@@ -1,5 +1,7 @@
 """What documents take and give over HTTP."""
 
+from typing import Any
+
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.core.fields import Id, QueryInteger
@@ -12,6 +14,9 @@ class Document(Schema):
     """``size`` in bytes; ``digest`` is ``sha256:`` and 64 hexadecimal digits.
 
     ``version`` numbers the content; ``revision`` grows with each change and is the ETag.
+    ``processing`` tells whether its text can be found: it is ``pending`` for a moment after the
+    upload, then ``processed``, ``unsupported`` or ``failed``, for the ``processing_reason``.
+    ``detected_type`` is what the bytes are; ``content_type`` what their sender called them.
     """
 
     id = fields.UUID(required=True)
@@ -19,6 +24,12 @@ class Document(Schema):
     content_type = fields.String(required=True)
     size = fields.Integer(required=True)
     digest = fields.String(required=True)
+    processing = fields.String(
+        required=True,
+        validate=validate.OneOf(["pending", "processed", "unsupported", "failed"]),
+    )
+    processing_reason = fields.String(required=True, allow_none=True)
+    detected_type = fields.String(required=True, allow_none=True)
     owner_id = fields.UUID(required=True)
     tags = fields.List(fields.String(), required=True)
     version = fields.Integer(required=True)
@@ -27,8 +38,14 @@ class Document(Schema):
     updated_at = fields.AwareDateTime(required=True)
 
 
+class ListedDocument(Document):
+    """``snippet`` is there with ``q``: HTML, the words that were found in ``<mark>``."""
+
+    snippet = fields.String(required=True, allow_none=True)
+
+
 class DocumentPage(Schema):
-    items = fields.List(fields.Nested(Document), required=True)
+    items = fields.List(fields.Nested(ListedDocument), required=True)
     next_cursor = fields.String(allow_none=True, required=True)
 
 
@@ -36,9 +53,12 @@ class DocumentQuery(PageQuery):
     """Filters narrow down together; a ``tag`` may be given several times.
 
     ``name`` is any piece of a name, in capitals or not. ``content_type`` may end in ``/*``.
-    ``created_from`` is in, ``created_to`` is not.
+    ``created_from`` is in, ``created_to`` is not. ``q`` finds words in the documents' texts: all of
+    them, ``"a phrase"``, ``this or that``, ``-without``; ``sort=relevance`` is for it alone, and
+    its default.
     """
 
+    q = fields.String(load_default=None, validate=validate.Length(min=1, max=500))
     name = fields.String(load_default=None, validate=validate.Length(min=1, max=255))
     content_type = fields.String(
         load_default=None,
@@ -57,9 +77,15 @@ class DocumentQuery(PageQuery):
         validate=validate.Length(max=20),
     )
     sort = fields.String(
-        load_default="created", validate=validate.OneOf(["created", "name", "size", "updated"])
+        load_default=None,
+        validate=validate.OneOf(["created", "name", "size", "updated", "relevance"]),
     )
     order = fields.String(load_default=None, validate=validate.OneOf(["asc", "desc"]))
+
+    @validates_schema
+    def _relevant_to_something(self, data: dict[str, Any], **_: object) -> None:
+        if data.get("sort") == "relevance" and data.get("q") is None:
+            raise ValidationError({"sort": ["Give q, the words that documents are relevant to."]})
 
 
 class ChangeDocument(Schema):
