@@ -1,6 +1,6 @@
 """What documents take and give over HTTP."""
 
-from typing import Any
+from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -8,6 +8,7 @@ from app.core.fields import Id, QueryInteger
 from app.core.pages import PageQuery
 
 _MOST_AT_ONCE = 100
+_DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
 
 
 class Document(Schema):
@@ -18,6 +19,17 @@ class Document(Schema):
     upload, then ``processed``, ``unsupported`` or ``failed``, for the ``processing_reason``.
     ``detected_type`` is what the bytes are; ``content_type`` what their sender called them.
     """
+
+    EXAMPLE: Final = {
+        "name": "plans.txt",
+        "content_type": "text/plain",
+        "size": 5,
+        "digest": _DIGEST,
+        "processing": "processed",
+        "processing_reason": None,
+        "detected_type": "text/plain",
+        "tags": ["plans"],
+    }
 
     id = fields.UUID(required=True)
     name = fields.String(required=True)
@@ -41,7 +53,9 @@ class Document(Schema):
 class ListedDocument(Document):
     """``snippet`` is there with ``q``: HTML, the words that were found in ``<mark>``."""
 
-    snippet = fields.String(required=True, allow_none=True)
+    snippet = fields.String(
+        required=True, allow_none=True, metadata={"example": "the <mark>plans</mark> of the year"}
+    )
 
 
 class DocumentPage(Schema):
@@ -119,6 +133,8 @@ class Purged(Schema):
 class Version(Schema):
     """What a document held at some time; the highest number is what it holds now."""
 
+    EXAMPLE: Final = {"content_type": "text/plain", "size": 5, "digest": _DIGEST}
+
     number = fields.Integer(required=True)
     content_type = fields.String(required=True)
     size = fields.Integer(required=True)
@@ -163,6 +179,8 @@ class BulkAction(Schema):
 class BulkOutcome(Schema):
     """``status`` is what the request for this one document would have answered."""
 
+    EXAMPLE: Final = {"status": 200}
+
     id = fields.UUID(required=True)
     status = fields.Integer(required=True)
     code = fields.String(required=True, allow_none=True)
@@ -185,6 +203,8 @@ class LinkQuery(Schema):
 
 
 class SignedLink(Schema):
+    EXAMPLE: Final = {"url": "https://api.example.com/api/links/…"}
+
     url = fields.Url(required=True)
     expires_at = fields.AwareDateTime(required=True)
 
@@ -195,6 +215,15 @@ class Usage(Schema):
     ``stored_bytes`` counts shared content once, ``logical_bytes`` in each version that holds it.
     ``documents`` are all, with those in the trash.
     """
+
+    EXAMPLE: Final = {
+        "stored_bytes": 5,
+        "logical_bytes": 10,
+        "documents": 2,
+        "trashed_documents": 1,
+        "versions": 2,
+        "max_bytes": 1_000_000_000,
+    }
 
     stored_bytes = fields.Integer(required=True)
     logical_bytes = fields.Integer(required=True)
@@ -214,7 +243,7 @@ class NewUpload(Schema):
     digest = fields.String(
         load_default=None,
         validate=validate.Regexp(r"\Asha256:[0-9a-f]{64}\Z"),
-        metadata={"example": "sha256:" + "0123456789abcdef" * 4},
+        metadata={"example": _DIGEST},
     )
     parts = fields.Integer(
         load_default=None, strict=True, validate=validate.Range(min=1, max=10_000)
@@ -232,6 +261,8 @@ class PartNumbers(Schema):
 class PartAddress(Schema):
     """PUT exactly ``size`` bytes to ``url``, which is good for an hour at most."""
 
+    EXAMPLE: Final = {"size": 5, "url": "https://api.example.com/api/incoming/…"}
+
     number = fields.Integer(required=True)
     size = fields.Integer(required=True)
     url = fields.Url(required=True)
@@ -247,6 +278,8 @@ class Upload(Schema):
     ``addresses`` are for parts that are missing, a hundred at most. ``failure`` is the code of what
     last went wrong. ``document`` is there once ``state`` is completed, until it is deleted.
     """
+
+    EXAMPLE: Final = {"name": "plans.txt", "content_type": "text/plain", "size": 5, "received": []}
 
     OF_THE_ROW = (
         *("id", "state", "failure", "name", "content_type", "size", "digest"),
