@@ -34,11 +34,16 @@ from app.domains.documents.models import Document, File, FileText
 from app.domains.documents.queries import CONFIGURATION
 from app.tenancy.sessions import TenantReads
 
-_OF_DOCUMENT: Final = (
+# In the order in which a document is shown.
+_COLUMNS: Final[tuple[InstrumentedAttribute[Any], ...]] = (
     Document.id,
     Document.name,
     Document.content_type,
     Document.size,
+    File.digest,
+    File.processing,
+    File.processing_reason,
+    File.detected_type,
     Document.owner_id,
     Document.tags,
     Document.version,
@@ -46,8 +51,7 @@ _OF_DOCUMENT: Final = (
     Document.created_at,
     Document.updated_at,
 )
-_OF_FILE: Final = (File.digest, File.processing, File.processing_reason, File.detected_type)
-_NAMES: Final = (*(each.key for each in (*_OF_DOCUMENT, *_OF_FILE)), "position", "snippet")
+NAMES: Final = (*(column.key for column in _COLUMNS), "snippet")
 RELEVANCE: Final = "relevance"
 _ASKED: Final = func.websearch_to_tsquery(CONFIGURATION, bindparam("q", type_=Text))
 SORTS: Final[Mapping[str, ColumnElement[Any]]] = {
@@ -109,8 +113,8 @@ def page(
     after: tuple[Any, UUID] | None,
     limit: int,
     filters: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """Up to ``limit`` rows; each has its place in the order as ``position``.
+) -> list[tuple[Any, ...]]:
+    """Up to ``limit`` rows: the values of `NAMES`, and last the one that decides the order.
 
     ``filters`` are values by the names of `FILTERS`, None for one that is not wanted.
     """
@@ -126,10 +130,9 @@ def page(
         values["name_parts"] = _parts_of(values["name"])
     if "q" in wanted:
         values["first_word"] = _first_of(wanted["q"])
-    rows = [dict(zip(_NAMES, row, strict=True)) for row in session.ask(question, values)]
-    for row in rows:
-        row["snippet"] = _marked(row["snippet"])
-    return rows
+        rows = session.ask(question, values)
+        return [(*row[:-2], _marked(row[-2]), row[-1]) for row in rows]
+    return session.ask(question, values)
 
 
 @lru_cache(maxsize=512)
@@ -139,7 +142,11 @@ def _question(
     place = SORTS[sort]
     position = tuple_(place, Document.id)
     statement = (
-        select(*_OF_DOCUMENT, Document.file_id, place.label("position"))
+        select(
+            *(column for column in _COLUMNS if column.class_ is Document),
+            Document.file_id,
+            place.label("position"),
+        )
         .where(Document.deleted_at.is_(None), *(FILTERS[name]() for name in sorted(filters)))
         .order_by(*_ordered(place, Document.id, descending=descending))
         # In the text: for an unknown limit the server makes a new plan each time.
@@ -158,10 +165,9 @@ def _question(
 
 def _with_files(page: Subquery, *, descending: bool, searched: bool) -> Select[Any]:
     shown = select(
-        *(page.c[column.key] for column in _OF_DOCUMENT),
-        *_OF_FILE,
-        page.c.position,
+        *(page.c[column.key] if column.class_ is Document else column for column in _COLUMNS),
         _SNIPPET if searched else null(),
+        page.c.position,
     ).join_from(page, File, File.id == page.c.file_id)
     if searched:
         shown = shown.join(FileText, FileText.file_id == page.c.file_id)
@@ -177,10 +183,8 @@ def _first_of(asked: str) -> str:
     return r"\m(?:" + "|".join(re.findall(r"\w+", asked)[:_WORDS]) + ")"
 
 
-def _marked(found: str | None) -> str | None:
+def _marked(found: str) -> str:
     """As HTML, in which nothing but our marks is markup."""
-    if found is None:
-        return None
     return html.escape(found).replace(_BEGIN, "<mark>").replace(_END, "</mark>")
 
 
