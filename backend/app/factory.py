@@ -47,6 +47,7 @@ from app.domains.backups import models as backup_models
 from app.domains.backups import routes as backup_routes
 from app.domains.backups import tasks as backup_tasks
 from app.domains.backups.service import exports
+from app.domains.documents import consumers as document_consumers
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
@@ -152,7 +153,7 @@ TASKS = (
     backup_tasks,
     sealing_tasks,
 )
-CONSUMERS = (activity_consumers,)
+CONSUMERS = (activity_consumers, document_consumers)
 SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
