@@ -42,7 +42,9 @@ from app.domains.activity import models as activity_models
 from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
-from app.domains.audit import service as audit
+from app.domains.audit import tasks as audit_tasks
+from app.domains.audit.service import backlog as audit_backlog
+from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
 from app.domains.backups import tasks as backup_tasks
 from app.domains.documents import models as document_models
@@ -129,6 +131,7 @@ TASKS = (
     document_tasks,
     outbox_tasks,
     backup_tasks,
+    audit_tasks,
 )
 CONSUMERS = (activity_consumers,)
 
@@ -146,8 +149,8 @@ def create_app(settings: Settings) -> Flask:
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     redis.init_app(app, settings)
-    recorder = Recorder(marks.init_app(app, settings))
-    events.init_app(app, [audit.append, recorder, auth_log.log])
+    recorders = (AuditRecorder(settings), Recorder(marks.init_app(app, settings)), auth_log.log)
+    events.init_app(app, recorders)
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
     idempotency.init_app(app, DatabaseKeys(settings))
@@ -177,7 +180,12 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
     metrics.init_app(
-        app, settings, pool=manager.pool.figures, jobs=job_figures, events=event_figures
+        app,
+        settings,
+        pool=manager.pool.figures,
+        jobs=job_figures,
+        events=event_figures,
+        audit=audit_figures,
     )
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager))
@@ -270,6 +278,11 @@ def job_figures() -> metrics.JobFigures:
 def event_figures() -> metrics.EventFigures:
     with db.main_session() as session:
         return letters.backlog(session)
+
+
+def audit_figures() -> metrics.AuditFigures:
+    with db.main_session() as session:
+        return audit_backlog.backlog(session)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:

@@ -9,6 +9,7 @@ from typing import cast
 from flask import current_app
 from pydantic import ValidationError
 
+from app.settings.audit import Audit
 from app.settings.backups import Backups
 from app.settings.events import Events
 from app.settings.files import Files
@@ -25,7 +26,7 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Backups, Events, People, Files, Tenants, Installation):
+class Settings(Audit, Backups, Events, People, Files, Tenants, Installation):
     """All groups together."""
 
 

@@ -6,8 +6,9 @@ from flask import Blueprint
 
 from app.core.http import endpoint
 from app.core.pages import Page, PageQuery, current_cursors
-from app.domains.audit import schemas, service
+from app.domains.audit import schemas
 from app.domains.audit.models import TenantEntry
+from app.domains.audit.service import reading
 from app.tenancy.sessions import TenantSession
 
 blueprint: Final = Blueprint("audit", __name__)
@@ -23,4 +24,4 @@ blueprint: Final = Blueprint("audit", __name__)
 )
 def list_entries(session: TenantSession, query: dict[str, Any]) -> Page[TenantEntry]:
     """What happened to the tenant's documents, newest first."""
-    return service.list_entries(session, cursors=current_cursors(), **query)
+    return reading.list_entries(session, cursors=current_cursors(), **query)

@@ -1,7 +1,5 @@
 """The trail: written with the change or not at all, read by the tenant's administrators only."""
 
-from dataclasses import dataclass
-from typing import ClassVar
 from uuid import UUID
 
 import pytest
@@ -11,20 +9,11 @@ from sqlalchemy import select
 from app.core import events, ids
 from app.core.db import main_session, platform_session, record_despite
 from app.core.errors import Conflict
-from app.core.events import Event, Origin
+from app.core.events import Origin
 from app.domains.audit.models import PlatformEntry, TenantEntry
 from app.tenancy.manager import current_manager
 from tests.cast import Cast, House
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanDrawn(Event):
-    type: ClassVar[str] = "plan.drawn"
-    target: ClassVar[str] = "plan_id"
-
-    plan_id: UUID
-    colour: str
-    tenant_id: UUID | None = None
+from tests.domains.audit.conftest import PlanDrawn
 
 
 def in_tenant(house: House, plan_id: UUID) -> list[TenantEntry]:
