@@ -46,10 +46,13 @@ from app.domains.audit import tasks as audit_tasks
 from app.domains.audit.service import backlog as audit_backlog
 from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
+from app.domains.backups import routes as backup_routes
 from app.domains.backups import tasks as backup_tasks
+from app.domains.backups.service import exports
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
 from app.domains.documents.routes import documents, downloads, trash, uploads, versions
+from app.domains.documents.service import downloads as document_downloads
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
 from app.domains.fleet import routes as fleet_routes
@@ -103,6 +106,7 @@ BLUEPRINTS = (
     audit_routes.blueprint,
     outbox_routes.blueprint,
     activity_routes.blueprint,
+    backup_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
     versions.blueprint,
@@ -162,6 +166,13 @@ def create_app(settings: Settings) -> Flask:
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)
+    storage.guard_links(
+        app,
+        {
+            "tenants": partial(document_downloads.follow_link, manager),
+            "exports": exports.follow_link,
+        },
+    )
     open_tenant = TaskEdge(manager, registry)
     tasks.create_celery(
         app,

@@ -31,7 +31,8 @@ QUEUES: Final = ("default", "documents", "fleet", "mail", "sso")
 # A message comes back to the queue after this many seconds without an acknowledgement, so no job
 # may run longer.
 _VISIBILITY_TIMEOUT: Final = 3600
-_TIME_LIMIT: Final = 600
+_TIME_LIMIT: Final = timedelta(minutes=10)
+_LONGEST_LIMIT: Final = timedelta(minutes=55)
 _BROKER_TIMEOUT: Final = 2
 
 # Carries the id of a row of the table of jobs; the row knows the rest.
@@ -79,6 +80,7 @@ class TaskDefinition:
     queue: str
     plane: Plane
     run: Callable[..., None]
+    limit: timedelta = _TIME_LIMIT
 
 
 DEFINITIONS: Final[dict[str, TaskDefinition]] = {}
@@ -88,21 +90,24 @@ LONGEST_PERIOD: Final = timedelta(days=1)
 
 
 def task(
-    *, name: str, queue: str, plane: Plane = "tenant"
+    *, name: str, queue: str, plane: Plane = "tenant", limit: timedelta = _TIME_LIMIT
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Makes a job of a function whose first parameter is a session on the plane.
 
     Its other parameters are ids, as text. It commits at the end, and can run twice. On the main
     plane the session is the application's, for the job's tenant if it has one. With ``plane=None``
-    there is no session: the work has several transactions, and opens them itself.
+    there is no session: the work has several transactions, and opens them itself. Its process is
+    killed when it takes longer than ``limit``.
     """
     if queue not in QUEUES:
         raise ValueError(f"no worker consumes the queue {queue}")
+    if limit > _LONGEST_LIMIT:
+        raise ValueError(f"{name} may take {limit}, and its message would come back")
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         if name in DEFINITIONS:
             raise ValueError(f"two tasks are named {name}")
-        DEFINITIONS[name] = TaskDefinition(name, queue, plane, function)
+        DEFINITIONS[name] = TaskDefinition(name, queue, plane, function, limit)
         return function
 
     return decorate
@@ -173,9 +178,17 @@ def enqueue_after_commit(session: PlaneSession, name: str, **arguments: str) -> 
     )
 
 
-def hint(*, job_id: UUID, queue: str) -> bool:
+def hint(*, job_id: UUID, name: str, queue: str) -> bool:
     """Tells a worker that a row of the table of jobs is due; False where that was not possible."""
-    return _send(current_celery(), _RUN_JOB, queue, kwargs={"job_id": str(job_id)})
+    known = DEFINITIONS.get(name)  # another version's rows may name what this one does not know
+    limit = _TIME_LIMIT if known is None else known.limit
+    return _send(
+        current_celery(),
+        _RUN_JOB,
+        queue,
+        time_limit=limit.total_seconds(),
+        kwargs={"job_id": str(job_id)},
+    )
 
 
 def messages_in(queue: str) -> int:
@@ -222,7 +235,7 @@ def create_celery(
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
-        task_time_limit=_TIME_LIMIT,
+        task_time_limit=_TIME_LIMIT.total_seconds(),
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,

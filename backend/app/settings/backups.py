@@ -24,6 +24,8 @@ class Backups(Group):
     """Where backups are scheduled: how often a job restores a tenant's newest one to prove it."""
     restore_grace_days: Annotated[int, Field(ge=1, le=365)] = 7
     """How long the database that a restored one replaced is kept, to swap it back."""
+    export_keep_hours: Annotated[int, Field(ge=1, le=24 * 31)] = 72
+    """How long the archive of an export that was asked for over HTTP can be fetched."""
     postgres_tools: Path | None = None
     """The folder of `pg_dump` and `pg_restore`; else Debian's folder of the server's version, or
     what PATH has. They are of the server's major version."""

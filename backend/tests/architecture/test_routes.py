@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from app.core.db import main_session
@@ -104,6 +105,11 @@ TABLE: dict[str, tuple[int, ...]] = {
     "access.list_roles":          (401, 404, 200, 200, 200, 200, 200),
     "audit.list_entries":         (401, 404, 403, 403, 200, 200, 404),
     "activity.list_activities":   (401, 404, 200, 200, 200, 200, 404),
+    "exports.request_export":     (401, 404, 403, 403, 403, 202, 404),
+    "exports.list_exports":       (401, 404, 403, 403, 403, 200, 404),
+    "exports.get_export":         (401, 404, 403, 403, 403, 404, 404),
+    "exports.create_export_link": (401, 404, 403, 403, 403, 404, 404),
+    "exports.delete_export":      (401, 404, 403, 403, 403, 404, 404),
     "outbox.list_event_types":    (401, 200, 200, 200, 200, 200, 200),
     "outbox.list_letters":        (401, 403, 403, 403, 403, 403, 200),
     "outbox.replay_letters":      (401, 403, 403, 403, 403, 403, 200),
@@ -231,6 +237,11 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "access.list_roles": _json("GET", tenant + "/roles"),
         "audit.list_entries": _json("GET", tenant + "/audit"),
         "activity.list_activities": _json("GET", tenant + "/events"),
+        "exports.request_export": _json("POST", tenant + "/exports"),
+        "exports.list_exports": _json("GET", tenant + "/exports"),
+        "exports.get_export": _json("GET", f"{tenant}/exports/{uuid4()}"),
+        "exports.create_export_link": _json("GET", f"{tenant}/exports/{uuid4()}/download-url"),
+        "exports.delete_export": _json("DELETE", f"{tenant}/exports/{uuid4()}"),
         "outbox.list_event_types": _json("GET", "/api/event-types"),
         "outbox.list_letters": _json("GET", "/api/admin/dead-letters"),
         "outbox.replay_letters": _json(
@@ -283,8 +294,9 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
 
 
 def _bring_back(app: Flask, cast: Cast) -> None:
-    """Whoever left acme is a member again, in the same role."""
+    """Whoever left acme is a member again, in the same role; no export of it is pending."""
     with app.app_context(), main_session(tenant_id=cast.acme.id) as session:
+        session.execute(text("DELETE FROM exports"))  # of this tenant: others' are not seen
         for role, person in (("viewer", cast.bob), ("user", cast.ursula), ("admin", cast.ada)):
             members.add_member(session, tenant_id=cast.acme.id, user_id=person.user_id, role=role)
 

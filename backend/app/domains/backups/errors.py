@@ -49,3 +49,30 @@ class BackupKeysMissing(Conflict):
     """
 
     code = "backup_keys_missing"
+
+
+class ExportNotFound(NotFound):
+    """The tenant has no such export, or its time is over.
+
+    Ask for a new one.
+    """
+
+    code = "export_not_found"
+
+
+class ExportInProgress(Conflict):
+    """One export of a tenant is made at a time.
+
+    Wait until the one that is pending has ended.
+    """
+
+    code = "export_in_progress"
+
+
+class ExportNotReady(Conflict):
+    """There is no archive: it is still being made, or that failed.
+
+    The export's ``state`` says which.
+    """
+
+    code = "export_not_ready"

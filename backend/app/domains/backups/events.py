@@ -53,3 +53,30 @@ class TenantExported(Event):
     target: ClassVar[str] = "tenant_id"
 
     tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfExport(Event):
+    target: ClassVar[str] = "export_id"
+
+    export_id: UUID
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequested(_OfExport):
+    type: ClassVar[str] = "export.requested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportLinkCreated(_OfExport):
+    type: ClassVar[str] = "export.link_created"
+
+    expires_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportDeleted(_OfExport):
+    """Somebody deleted it before its time was over."""
+
+    type: ClassVar[str] = "export.deleted"

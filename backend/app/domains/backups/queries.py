@@ -1,14 +1,15 @@
-"""Reads of backups, with the platform's session."""
+"""Reads of backups, with the platform's session, and of exports."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from app.core import clock
 from app.core.db import MainSession
-from app.domains.backups.models import Backup, BackupState
+from app.domains.backups.models import Backup, BackupState, Export, ExportState
 
 
 def backups(session: MainSession, *, tenant_id: UUID | None) -> Sequence[Backup]:
@@ -49,3 +50,34 @@ def expired(session: MainSession, *, before: datetime) -> Sequence[Backup]:
         select(Backup).where(Backup.created_at < before, Backup.state != BackupState.RUNNING)
     )
     return [backup for backup in old if backup.id not in kept]
+
+
+def exports(
+    session: MainSession, *, tenant_id: UUID, before: UUID | None, limit: int
+) -> Sequence[Export]:
+    """Those whose time is not over, the newest first."""
+    statement = _kept_exports(tenant_id).order_by(Export.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(Export.id < before)
+    return session.scalars(statement).all()
+
+
+def export_of(session: MainSession, *, tenant_id: UUID, export_id: UUID) -> Export | None:
+    return session.scalar(_kept_exports(tenant_id).where(Export.id == export_id))
+
+
+def pending_export(session: MainSession, export_id: UUID) -> Export | None:
+    """The export if it is still to be made, locked."""
+    return session.scalar(
+        select(Export)
+        .where(Export.id == export_id, Export.state == ExportState.PENDING)
+        .with_for_update()
+    )
+
+
+def overdue_exports(session: MainSession) -> Sequence[Export]:
+    return session.scalars(select(Export).where(Export.expires_at <= clock.now())).all()
+
+
+def _kept_exports(tenant_id: UUID) -> Select[Export]:
+    return select(Export).where(Export.tenant_id == tenant_id, Export.expires_at > clock.now())

@@ -1,17 +1,21 @@
-"""Jobs about backups."""
+"""Jobs about backups and exports."""
 
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from app.core.db import platform_session
 from app.core.tasks import periodic, task
-from app.domains.backups.service import restoring, taking, upkeep
+from app.domains.backups.service import exports, restoring, taking, upkeep
 from app.integrations.storage import current_storage
 from app.settings import current_settings
 from app.tenancy.manager import current_manager
 
+# They copy all that a tenant has.
+_LIMIT: Final = timedelta(minutes=55)
 
-@task(name="backups.take", queue="fleet", plane=None)
+
+@task(name="backups.take", queue="fleet", plane=None, limit=_LIMIT)
 def take_backup(tenant: str) -> None:
     """Takes one tenant's backup that is due."""
     taking.take(
@@ -23,12 +27,18 @@ def take_backup(tenant: str) -> None:
     )
 
 
-@task(name="backups.prove", queue="fleet", plane=None)
+@task(name="backups.prove", queue="fleet", plane=None, limit=_LIMIT)
 def prove_backup(tenant: str) -> None:
     """Restores one tenant's newest backup for a test, and keeps what came of it."""
     restoring.prove(
         current_manager(), current_storage(), current_settings(), tenant_id=UUID(tenant)
     )
+
+
+@task(name="backups.export", queue="fleet", plane=None, limit=_LIMIT)
+def make_export(export: str) -> None:
+    """Writes the archive that a tenant asked for."""
+    exports.make(current_manager(), current_storage(), export_id=UUID(export))
 
 
 @periodic(name="backups.schedule", every=timedelta(hours=1), queue="fleet", plane=None)
@@ -43,5 +53,6 @@ def clear_up() -> None:
     """Deletes what is kept no longer, and what dead processes left."""
     storage, settings = current_storage(), current_settings()
     upkeep.clear_up(current_manager(), storage, settings)
+    exports.delete_overdue(storage)
     if settings.backup_keys:
         upkeep.delete_expired(storage, settings)

@@ -1,5 +1,6 @@
 """Where files' bytes lie: a folder of ours, or a bucket of any store that speaks S3."""
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import cast
@@ -36,8 +37,10 @@ __all__ = [
     "StorageFull",
     "StorageUnavailable",
     "StoredObject",
+    "check_link",
     "create",
     "current_storage",
+    "guard_links",
     "init_app",
     "prepare",
 ]
@@ -76,3 +79,16 @@ def init_app(app: Flask, storage: Storage) -> None:
 
 def current_storage() -> Storage:
     return cast("Storage", current_app.extensions["storage"])
+
+
+def guard_links(app: Flask, guards: Mapping[str, Callable[[Link], None]]) -> None:
+    """Who is asked before a link of the disk store is followed, by the first part of its key."""
+    app.extensions["link_guards"] = guards
+
+
+def check_link(link: Link) -> None:
+    """Raises: ObjectMissing: what the link opened may be opened no more."""
+    guard = current_app.extensions["link_guards"].get(link.key.partition("/")[0])
+    if guard is None:
+        raise ObjectMissing("What this link opened is not there any more.")
+    guard(link)

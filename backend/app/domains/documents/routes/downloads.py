@@ -16,9 +16,8 @@ from app.domains.documents import schemas
 from app.domains.documents.models import Document, DocumentVersion
 from app.domains.documents.routes.documents import DOCUMENTS, ONE
 from app.domains.documents.service import bundles, downloads
-from app.integrations.storage import DiskStorage, LinkInvalid, current_storage
+from app.integrations.storage import DiskStorage, LinkInvalid, check_link, current_storage
 from app.integrations.storage.presentation import disposition
-from app.tenancy.manager import current_manager
 from app.tenancy.sessions import TenantSession
 
 blueprint: Final = Blueprint("downloads", __name__)
@@ -87,7 +86,7 @@ def follow_link(token: str) -> Response:
     if not isinstance(storage, DiskStorage):
         raise LinkInvalid("Links are served by the file store itself.")
     link = storage.redeem(token, host=request.host)
-    downloads.follow_link(current_manager(), link)
+    check_link(link)
     return _file_response(storage.open(link.key), link.name, link.content_type, inline=link.inline)
 
 

@@ -81,5 +81,5 @@ def _write(  # noqa: PLR0917  # the columns of one row
     result = session.execute(statement, execution_options={"preserve_rowcount": True})
     written = bool(cast("CursorResult[Any]", result).rowcount)
     if written and is_due:
-        after_commit(session, lambda: hint(job_id=job_id, queue=definition.queue))
+        after_commit(session, lambda: hint(job_id=job_id, name=name, queue=definition.queue))
     return written

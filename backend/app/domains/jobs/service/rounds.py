@@ -54,18 +54,18 @@ def sweep(settings: Settings) -> int:
         except BrokerAway as error:
             logger.warning("Redis is away; jobs wait", extra={"reason": str(error)})
             return told
-        for job_id in _take_untold(queue, room, silence):
-            if not hint(job_id=job_id, queue=queue):
+        for job_id, name in _take_untold(queue, room, silence):
+            if not hint(job_id=job_id, name=name, queue=queue):
                 return told
             told += 1
     return told
 
 
-def _take_untold(queue: str, room: int, silence: timedelta) -> list[UUID]:
+def _take_untold(queue: str, room: int, silence: timedelta) -> list[tuple[UUID, str]]:
     if room <= 0:
         return []
     with platform_session() as session:
         jobs = queries.untold_jobs_for_change(session, queue=queue, silence=silence, limit=room)
         for job in jobs:
             job.hinted_at = func.now()
-        return [job.id for job in jobs]
+        return [(job.id, job.name) for job in jobs]

@@ -64,6 +64,13 @@ def rename(session: MainSession, *, user_id: UUID, tenant_id: UUID, name: str) -
     return membership(session, user_id=user_id, tenant_id=tenant_id)
 
 
+def slug_of(session: MainSession, *, tenant_id: UUID) -> str:
+    tenant = queries.tenant(session, tenant_id)
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    return tenant.slug
+
+
 def find_by_slug(session: MainSession, slug: str) -> Tenant | None:
     return queries.tenant_by_slug(session, slug)
 
