@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import BYTEA, UUID
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 _USER = "NULLIF(current_setting('app.current_user', true), '')::uuid"
 _ADMINISTERS = f"""EXISTS (
