@@ -190,14 +190,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    metrics.init_app(
-        app,
-        settings,
-        pool=manager.pool.figures,
-        jobs=job_figures,
-        events=event_figures,
-        audit=audit_figures,
-    )
+    init_metrics(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
@@ -278,6 +271,17 @@ def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, .
         health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
+    )
+
+
+def init_metrics(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
+    metrics.init_app(
+        app,
+        settings,
+        pool=manager.pool.figures,
+        jobs=job_figures,
+        events=event_figures,
+        audit=audit_figures,
     )
 
 
