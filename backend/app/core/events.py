@@ -63,6 +63,11 @@ class Origin:
     request_id: str | None = None
     task: str | None = None
 
+    @property
+    def person(self) -> UUID | None:
+        """Who is behind it, directly or not."""
+        return self.user_id or self.on_behalf_of
+
 
 Recorder = Callable[[Session, Event, Origin], None]
 

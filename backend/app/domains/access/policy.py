@@ -20,6 +20,7 @@ PLATFORM_ADMIN: Final = frozenset(
         "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",
+        "audit:read_all",
     }
 )
 

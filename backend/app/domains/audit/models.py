@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Index, LargeBinary, Text, text
@@ -23,6 +23,12 @@ def _indexes(table: str) -> Iterator[Index]:
     )
     for column in ("type", "target", "user_id"):
         yield Index(f"ix_{table}_{column}", column, "id")
+    yield Index(
+        f"ix_{table}_on_behalf_of",
+        "on_behalf_of",
+        "id",
+        postgresql_where=text("on_behalf_of IS NOT NULL"),
+    )
 
 
 class Entry:
@@ -50,11 +56,19 @@ class Entry:
     hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     erased_by: Mapped[UUID | None]
 
+    # In which trail it is.
+    trail: ClassVar[str]
+
+    @property
+    def hash_hex(self) -> str | None:
+        return None if self.hash is None else self.hash.hex()
+
 
 class TenantEntry(Entry, TenantModel):
     """Something that happened to a tenant's own data."""
 
     __tablename__ = "audit_entries"
+    trail = "tenant"
     __table_args__ = tuple(_indexes("audit_entries"))
 
 
@@ -62,6 +76,7 @@ class PlatformEntry(Entry, MainModel):
     """Something that happened in the main database; of a tenant, where it has one."""
 
     __tablename__ = "platform_audit_entries"
+    trail = "platform"
     __table_args__ = (
         *_indexes("platform_audit_entries"),
         Index("ix_platform_audit_entries_tenant_id", "tenant_id", "id"),

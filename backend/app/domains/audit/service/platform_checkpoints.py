@@ -28,6 +28,14 @@ def put(storage: Storage, signer: Signer, statement: Statement) -> bool:
     return True
 
 
+def newest(storage: Storage, *, limit: int) -> Iterator[Checkpoint]:
+    """The newest first."""
+    for key in sorted(storage.keys(_FOLDER), reverse=True)[:limit]:
+        found = _loaded(storage, key)
+        if found is not None:
+            yield found
+
+
 def read(storage: Storage) -> Iterator[Checkpoint]:
     """All of them, the oldest first.
 
@@ -35,8 +43,15 @@ def read(storage: Storage) -> Iterator[Checkpoint]:
         ValueError: one of them is none.
     """
     for key in storage.keys(_FOLDER):
-        try:
-            with storage.open(key) as file:
-                yield Checkpoint.loads(file.read(_LONGEST))
-        except NotFound:
-            continue  # a later one has taken its place
+        found = _loaded(storage, key)
+        if found is not None:
+            yield found
+
+
+def _loaded(storage: Storage, key: str) -> Checkpoint | None:
+    """None where a later one has taken its place."""
+    try:
+        with storage.open(key) as file:
+            return Checkpoint.loads(file.read(_LONGEST))
+    except NotFound:
+        return None
