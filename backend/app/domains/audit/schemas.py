@@ -1,6 +1,6 @@
 """What is asked of the audit trails over HTTP, and what they give."""
 
-from typing import Any
+from typing import Any, Final
 
 from marshmallow import Schema, fields, post_load, validate, validates_schema
 from marshmallow.exceptions import ValidationError
@@ -77,6 +77,14 @@ class Entry(Schema):
     ``trail`` says whether it lies in the tenant's own trail or in the platform's. ``position`` and
     ``hash`` are there once it is sealed.
     """
+
+    EXAMPLE: Final = {
+        "type": "document.downloaded",
+        "target": "01a1fce7-3c5e-7d6b-9d2e-4f8a1b2c3d4e",
+        "user_id": "01a1fce7-0000-7000-8000-000000000000",
+        "address": "192.0.2.1",
+        "details": {"version": 1},
+    }
 
     id = fields.UUID(required=True)
     recorded_at = fields.AwareDateTime(required=True)

@@ -101,13 +101,15 @@ def test_a_job_does_it_on_somebodys_behalf(
         DEFINITIONS, "audit.draw", TaskDefinition("audit.draw", "default", "tenant", draw)
     )
     asked, shared, ada = ids.new_id(), ids.new_id(), cast.ada.user_id
-    whose = {"tenant_id": cast.acme.id}
+    whose = cast.acme.id
     with (
         events.originating(Origin(user_id=ada)),
         main_session(tenant_id=cast.acme.id) as session,
     ):
-        job = jobs.schedule(session, "audit.draw", plan=str(asked), **whose)
-        jobs.schedule_once(session, "audit.draw", slot=str(shared), plan=str(shared), **whose)
+        job = jobs.schedule(session, "audit.draw", tenant_id=whose, plan=str(asked))
+        jobs.schedule_once(
+            session, "audit.draw", slot=str(shared), tenant_id=whose, plan=str(shared)
+        )
     with platform_session() as session:
         of_slot = session.scalars(select(Job.id).where(Job.slot == str(shared))).one()
     for each in (job, of_slot):
