@@ -42,7 +42,9 @@ from app.domains.activity import models as activity_models
 from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
-from app.domains.audit import service as audit
+from app.domains.audit import tasks as audit_tasks
+from app.domains.audit.service import backlog as audit_backlog
+from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
 from app.domains.backups import routes as backup_routes
 from app.domains.backups import tasks as backup_tasks
@@ -151,6 +153,7 @@ TASKS = (
     document_tasks,
     outbox_tasks,
     backup_tasks,
+    audit_tasks,
     sealing_tasks,
 )
 CONSUMERS = (activity_consumers, document_consumers)
@@ -170,8 +173,8 @@ def create_app(settings: Settings) -> Flask:
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     redis.init_app(app, settings)
-    recorder = Recorder(marks.init_app(app, settings))
-    events.init_app(app, [audit.append, recorder, auth_log.log])
+    recorders = (AuditRecorder(settings), Recorder(marks.init_app(app, settings)), auth_log.log)
+    events.init_app(app, recorders)
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
     idempotency.init_app(app, DatabaseKeys(settings), answer_box(settings))
@@ -326,6 +329,7 @@ def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatab
         jobs=job_figures,
         events=event_figures,
         sso=sso_figures,
+        audit=audit_figures,
     )
 
 
@@ -342,6 +346,11 @@ def event_figures() -> metrics.EventFigures:
 def sso_figures() -> metrics.SsoFigures:
     with db.main_session() as session:
         return sso_upkeep.figures(session)
+
+
+def audit_figures() -> metrics.AuditFigures:
+    with db.main_session() as session:
+        return audit_backlog.backlog(session)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:

@@ -112,6 +112,14 @@ class SsoFigures:
     soonest_expiry_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFigures:
+    """Audit trails with entries that are not sealed yet, and how old the oldest of these are."""
+
+    unsealed_trails: int
+    oldest_unsealed_seconds: float
+
+
 class Metrics:
     """Where this process's figures come from, and who may read them."""
 
@@ -124,6 +132,7 @@ class Metrics:
         jobs: Callable[[], JobFigures],
         events: Callable[[], EventFigures],
         sso: Callable[[], SsoFigures],
+        audit: Callable[[], AuditFigures],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -133,6 +142,7 @@ class Metrics:
         self._jobs = Errand(app, jobs, name="job figures")
         self._events = Errand(app, events, name="event figures")
         self._sso = Errand(app, sso, name="sso figures")
+        self._audit = Errand(app, audit, name="audit figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -145,6 +155,7 @@ class Metrics:
         asked.register(_Collector(self._jobs, _told_of_jobs))
         asked.register(_Collector(self._events, _told_of_events))
         asked.register(_Collector(self._sso, _told_of_sso))
+        asked.register(_Collector(self._audit, _told_of_audit))
         return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
@@ -244,6 +255,19 @@ def _told_of_sso(figures: SsoFigures) -> Told:
     )
 
 
+def _told_of_audit(figures: AuditFigures) -> Told:
+    yield (
+        "tenantry_audit_unsealed_trails",
+        "Audit trails, the platform's among them, with entries that are not sealed yet.",
+        figures.unsealed_trails,
+    )
+    yield (
+        "tenantry_audit_oldest_unsealed_seconds",
+        "How long the oldest of them has waited to be sealed.",
+        figures.oldest_unsealed_seconds,
+    )
+
+
 def init_app(
     app: Flask,
     settings: Settings,
@@ -252,8 +276,11 @@ def init_app(
     jobs: Callable[[], JobFigures],
     events: Callable[[], EventFigures],
     sso: Callable[[], SsoFigures],
+    audit: Callable[[], AuditFigures],
 ) -> None:
-    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs, events=events, sso=sso)
+    app.extensions["metrics"] = Metrics(
+        app, settings, pool=pool, jobs=jobs, events=events, sso=sso, audit=audit
+    )
     app.add_url_rule("/metrics", "metrics", metrics)
 
 

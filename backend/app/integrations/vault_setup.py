@@ -22,7 +22,7 @@ State = Literal["there", "made", "changed", "kept"]
 # Who may read which of the entries that are not for every process.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "api": frozenset(),
-    "jobs": frozenset({"database-platform"}),
+    "jobs": frozenset({"database-platform", "audit-trails"}),
     "operator": RESERVED,
 }
 # A token lives for an hour, is renewed until a day is over, and is then replaced by a new one.

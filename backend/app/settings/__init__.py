@@ -10,6 +10,7 @@ from typing import Final, cast
 from flask import current_app
 from pydantic import PrivateAttr, ValidationError
 
+from app.settings.audit import Audit
 from app.settings.backups import Backups
 from app.settings.events import Events
 from app.settings.files import Files
@@ -39,7 +40,7 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation):
+class Settings(Audit, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation):
     """All groups together."""
 
     _stored: frozenset[str] = PrivateAttr(default=frozenset())

@@ -26,6 +26,7 @@ PLATFORM_ADMIN: Final = frozenset(
         "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",
+        "audit:read_all",
     }
 )
 

@@ -31,6 +31,7 @@ class TenantCreated(_OfTenant):
 class TenantRenamed(_OfTenant):
     type: ClassVar[str] = "tenant.renamed"
 
+    former: str
     name: str
 
 
