@@ -23,6 +23,7 @@ from app.core import (
     proxies,
     rates,
     redis,
+    tallies,
     tasks,
     tenant_names,
     throttle,
@@ -85,7 +86,12 @@ from app.domains.tenants.routes import (
     tenants,
 )
 from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
-from app.integrations import dns, mailer, storage
+from app.domains.webhooks import consumers as webhook_consumers
+from app.domains.webhooks import models as webhook_models
+from app.domains.webhooks import routes as webhook_routes
+from app.domains.webhooks import tasks as webhook_tasks
+from app.domains.webhooks.service import sending
+from app.integrations import customer_http, dns, mailer, storage
 from app.settings import Settings
 from app.tenancy import manager as tenancy
 from app.tenancy.locations import TenantLocation
@@ -104,6 +110,7 @@ BLUEPRINTS = (
     audit_routes.blueprint,
     outbox_routes.blueprint,
     activity_routes.blueprint,
+    webhook_routes.blueprint,
     backup_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
@@ -122,6 +129,7 @@ MODELS = (
     tenant_models,
     fleet_models,
     document_models,
+    webhook_models,
     backup_models,
 )
 TASKS = (
@@ -132,9 +140,10 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    webhook_tasks,
     backup_tasks,
 )
-CONSUMERS = (activity_consumers,)
+CONSUMERS = (activity_consumers, webhook_consumers)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -150,6 +159,7 @@ def create_app(settings: Settings) -> Flask:
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     redis.init_app(app, settings)
+    tallies.init_app(app, settings)
     recorder = Recorder(marks.init_app(app, settings))
     events.init_app(app, [audit.append, recorder, auth_log.log])
     throttle.init_app(app, settings)
@@ -160,6 +170,7 @@ def create_app(settings: Settings) -> Flask:
     storage.init_app(app, storage.create(settings))
     dns.init_app(app, dns.SystemDns(settings.dns_servers, timeout=settings.dns_timeout))
     mailer.init_app(app, mailer.create_mailer(settings))
+    customer_http.init_app(app, customer_http.create(settings))
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)
@@ -187,9 +198,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    metrics.init_app(
-        app, settings, pool=manager.pool.figures, jobs=job_figures, events=event_figures
-    )
+    init_metrics(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager))
     app.shell_context_processor(shell_context)
@@ -273,6 +282,17 @@ def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, .
     )
 
 
+def init_metrics(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
+    metrics.init_app(
+        app,
+        settings,
+        pool=manager.pool.figures,
+        jobs=job_figures,
+        events=event_figures,
+        webhooks=webhook_figures,
+    )
+
+
 def job_figures() -> metrics.JobFigures:
     with db.main_session() as session:
         return records.backlog(session)
@@ -281,6 +301,10 @@ def job_figures() -> metrics.JobFigures:
 def event_figures() -> metrics.EventFigures:
     with db.main_session() as session:
         return letters.backlog(session)
+
+
+def webhook_figures() -> dict[str, int]:
+    return tallies.current_tallies().read(sending.TALLY)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:

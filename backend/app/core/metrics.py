@@ -6,7 +6,7 @@ prometheus_client keeps each worker's figures in files in PROMETHEUS_MULTIPROC_D
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 from threading import Lock, Thread
@@ -14,7 +14,7 @@ from typing import Final, Generic, cast
 
 from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -113,6 +113,7 @@ class Metrics:
         pool: Callable[[], PoolFigures],
         jobs: Callable[[], JobFigures],
         events: Callable[[], EventFigures],
+        webhooks: Callable[[], Mapping[str, int]],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -121,6 +122,7 @@ class Metrics:
         self._told: dict[str, int] = {}
         self._jobs = Errand(app, jobs, name="job figures")
         self._events = Errand(app, events, name="event figures")
+        self._webhooks = Errand(app, webhooks, name="webhook figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -132,6 +134,7 @@ class Metrics:
         asked = CollectorRegistry()
         asked.register(_Collector(self._jobs, _told_of_jobs))
         asked.register(_Collector(self._events, _told_of_events))
+        asked.register(_Collector(self._webhooks, _told_of_webhooks))
         return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
@@ -155,56 +158,76 @@ class Metrics:
             self.sample()
 
 
-# Name, meaning, value.
-Told = Iterable[tuple[str, str, float]]
+Family = GaugeMetricFamily | CounterMetricFamily
+Told = Iterable[Family]
 
 
 class _Collector(Collector, Generic[Result]):
-    """Asked at each reading; without the main database its figures are left out."""
+    """Asked at each reading; without the server that knows them its figures are left out."""
 
     def __init__(self, errand: Errand[Result], told: Callable[[Result], Told]) -> None:
         self._errand = errand
         self._told = told
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Family]:
         try:
             figures = self._errand.begin().result(timeout=_DATABASE_SECONDS)
         except Exception as error:  # noqa: BLE001  # the other figures tell the more
             logger.warning("some figures are left out", extra={"reason": str(error)})
             return
-        for name, meaning, value in self._told(figures):
-            yield GaugeMetricFamily(name, meaning, value=value)
+        yield from self._told(figures)
+
+
+def _gauges(*told: tuple[str, str, float]) -> Told:
+    """Of name, meaning and value."""
+    for name, meaning, value in told:
+        yield GaugeMetricFamily(name, meaning, value=value)
 
 
 def _told_of_jobs(figures: JobFigures) -> Told:
-    yield "tenantry_jobs_due", "Jobs whose time has come.", figures.due
-    yield "tenantry_jobs_failed", "Jobs that were given up.", figures.failed
-    yield (
-        "tenantry_jobs_oldest_due_seconds",
-        "How long the oldest of the due jobs has been due.",
-        figures.oldest_due_seconds,
+    return _gauges(
+        ("tenantry_jobs_due", "Jobs whose time has come.", figures.due),
+        ("tenantry_jobs_failed", "Jobs that were given up.", figures.failed),
+        (
+            "tenantry_jobs_oldest_due_seconds",
+            "How long the oldest of the due jobs has been due.",
+            figures.oldest_due_seconds,
+        ),
     )
 
 
 def _told_of_events(figures: EventFigures) -> Told:
-    yield (
-        "tenantry_events_unsent",
-        "Events in the main database's outbox that no relay has sent yet.",
-        figures.unsent,
+    return _gauges(
+        (
+            "tenantry_events_unsent",
+            "Events in the main database's outbox that no relay has sent yet.",
+            figures.unsent,
+        ),
+        ("tenantry_events_parked", "Events that are tried again by themselves.", figures.parked),
+        ("tenantry_events_dead", "Dead letters.", figures.dead),
+        (
+            "tenantry_events_oldest_parked_seconds",
+            "How long the oldest of the parked events has waited.",
+            figures.oldest_parked_seconds,
+        ),
+        ("tenantry_events_lag", "Messages in Kafka that no consumer has read.", figures.lag),
+        (
+            "tenantry_events_lag_age_seconds",
+            "How long ago the lag of some partition was last measured, as consumers always do.",
+            figures.lag_age_seconds,
+        ),
     )
-    yield "tenantry_events_parked", "Events that are tried again by themselves.", figures.parked
-    yield "tenantry_events_dead", "Dead letters.", figures.dead
-    yield (
-        "tenantry_events_oldest_parked_seconds",
-        "How long the oldest of the parked events has waited.",
-        figures.oldest_parked_seconds,
+
+
+def _told_of_webhooks(figures: Mapping[str, int]) -> Told:
+    attempts = CounterMetricFamily(
+        "tenantry_webhook_attempts",
+        "Attempts to deliver an event to a webhook endpoint, by what came of them.",
+        labels=["outcome"],
     )
-    yield "tenantry_events_lag", "Messages in Kafka that no consumer has read.", figures.lag
-    yield (
-        "tenantry_events_lag_age_seconds",
-        "How long ago the lag of some partition was last measured: consumers do so all the time.",
-        figures.lag_age_seconds,
-    )
+    for outcome, count in sorted(figures.items()):
+        attempts.add_metric([outcome], count)
+    yield attempts
 
 
 def init_app(
@@ -214,8 +237,11 @@ def init_app(
     pool: Callable[[], PoolFigures],
     jobs: Callable[[], JobFigures],
     events: Callable[[], EventFigures],
+    webhooks: Callable[[], Mapping[str, int]],
 ) -> None:
-    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs, events=events)
+    app.extensions["metrics"] = Metrics(
+        app, settings, pool=pool, jobs=jobs, events=events, webhooks=webhooks
+    )
     app.add_url_rule("/metrics", "metrics", metrics)
 
 

@@ -16,6 +16,7 @@ from app.settings.installation import Installation
 from app.settings.people import People
 from app.settings.rules import Environment
 from app.settings.tenants import Tenants
+from app.settings.webhooks import Webhooks
 
 __all__ = ["Environment", "InvalidSettings", "Settings", "current_settings", "load_settings"]
 
@@ -25,7 +26,7 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Backups, Events, People, Files, Tenants, Installation):
+class Settings(Webhooks, Backups, Events, People, Files, Tenants, Installation):
     """All groups together."""
 
 

@@ -162,6 +162,8 @@ RECORDS = {
     "quota",
     "schema_releases",
     "sent_mails",
+    "webhook_attempts",
+    "webhook_messages",
 }
 # Named by what they are, or by what they belong to; docs/decisions/0012.
 WITHOUT_ID = {
