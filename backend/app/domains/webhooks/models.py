@@ -114,6 +114,11 @@ class Attempt(TenantModel):
     __tablename__ = "webhook_attempts"
     __table_args__ = (
         Index("uq_webhook_attempts_delivery_id_number", "delivery_id", "number", unique=True),
+        Index(
+            "ix_webhook_attempts_running",
+            "started_at",
+            postgresql_where=text("finished_at IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

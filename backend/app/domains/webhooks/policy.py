@@ -8,6 +8,8 @@ EVERY: Final = "*"
 # Each event may be sent to all of them.
 MOST_ENDPOINTS: Final = 20
 MOST_REPLAYED: Final = 1000
+# Attempts of one tenant at the same time, so that its slow endpoints do not hold all workers.
+MOST_AT_ONCE: Final = 5
 
 
 def goes_out(endpoint: Endpoint) -> bool:

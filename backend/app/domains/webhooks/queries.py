@@ -89,6 +89,13 @@ def attempt(session: TenantSession, *, delivery_id: UUID, number: int) -> Attemp
     )
 
 
+def running_attempts(session: TenantSession, *, since: datetime) -> int:
+    """How many have begun since then, and not ended."""
+    statement = select(func.count()).select_from(Attempt)
+    running = statement.where(Attempt.finished_at.is_(None), Attempt.started_at > since)
+    return session.scalar(running) or 0
+
+
 def messages_to_replay(
     session: TenantSession,
     *,

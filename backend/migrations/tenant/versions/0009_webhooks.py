@@ -87,6 +87,12 @@ def _create_attempts() -> None:
         ["delivery_id", "number"],
         unique=True,
     )
+    op.create_index(
+        "ix_webhook_attempts_running",
+        "webhook_attempts",
+        ["started_at"],
+        postgresql_where=sa.text("finished_at IS NULL"),
+    )
 
 
 def _reference(column: str, table: str) -> sa.Column[object]:

@@ -3,6 +3,7 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from threading import Event, Semaphore
 from typing import Any
 from uuid import UUID
 
@@ -261,17 +262,48 @@ def test_many_workers_make_one_attempt(scene: Scene, there: Receiver) -> None:
     scene.upload()
     (delivery,) = scene.deliveries(endpoint)
 
-    def deliver(_: int) -> None:
-        with scene.app.app_context():
-            sender(scene).deliver(
-                lambda: scene.app.extensions["open_tenant"](scene.house.id),
-                tenant_id=scene.house.id,
-                delivery_id=UUID(delivery["id"]),
-            )
-
+    delivery_id = UUID(delivery["id"])
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(deliver, range(4)))
+        list(pool.map(lambda _: deliver(scene, delivery_id), range(4)))
     assert len(there.received) == 1
+
+
+def test_one_tenant_does_not_hold_all_workers(scene: Scene, there: Receiver) -> None:
+    endpoint, _ = scene.listen(there.url)
+    for _ in range(7):
+        scene.alice.post(f"{endpoint}/test")
+    held, released = Semaphore(0), Event()
+
+    def hold(request: Any) -> None:
+        held.release()
+        released.wait(30)
+        request.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    there.speak = hold
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [UUID(each["id"]) for each in scene.deliveries(endpoint)]
+        under_way = [pool.submit(deliver, scene, each) for each in waiting[:5]]
+        try:
+            assert all(held.acquire(timeout=30) for _ in under_way)
+            deliver(scene, waiting[5])
+            assert len(there.received) == 5
+        finally:
+            released.set()
+        for each in under_way:
+            each.result()
+    assert timedelta(0) < until(scene.deliveries(endpoint)[5]) <= timedelta(seconds=5)
+    deliver(scene, waiting[6])
+    assert len(there.received) == 6, "there is room again"
+
+
+def deliver(scene: Scene, delivery_id: UUID) -> None:
+    """What one worker does."""
+    with scene.app.app_context():
+        sender(scene).deliver(
+            lambda: scene.app.extensions["open_tenant"](scene.house.id),
+            tenant_id=scene.house.id,
+            delivery_id=delivery_id,
+        )
 
 
 def sender(scene: Scene, client: Any = None) -> Sender:

@@ -32,6 +32,8 @@ _AGENT: Final = "Tenantry-Webhooks/1.0 (Standard Webhooks)"
 _LEASE_MARGIN: Final = timedelta(seconds=30)
 # The clock of a process and that of the database of jobs differ by a little.
 _TOLERANCE: Final = timedelta(seconds=2)
+# Until a tenant that has enough attempts under way is looked at again.
+_PAUSE: Final = timedelta(seconds=5)
 _LONGEST_RETRY_AFTER: Final = timedelta(days=1)
 _LONGEST_ANSWER: Final = 1000
 _GONE: Final = 410
@@ -93,14 +95,16 @@ class Sender:
         if not policy.goes_out(endpoint):
             _finish(delivery, DeliveryState.SKIPPED)
             return None
+        if queries.running_attempts(session, since=now - self._lease) >= policy.MOST_AT_ONCE:
+            delivery.next_attempt_at = now + _PAUSE
+            return delivery.next_attempt_at
         return self._begin(session, delivery, endpoint, now)
 
     def _begin(
         self, session: TenantSession, delivery: Delivery, endpoint: Endpoint, now: datetime
     ) -> _Outgoing:
         delivery.attempt_count += 1
-        lease = timedelta(seconds=self._settings.webhook_timeout_seconds) + _LEASE_MARGIN
-        delivery.next_attempt_at = now + lease
+        delivery.next_attempt_at = now + self._lease
         number = delivery.attempt_count
         session.add(
             Attempt(delivery_id=delivery.id, number=number, url=endpoint.url, started_at=now)
@@ -166,6 +170,10 @@ class Sender:
             endpoints.disable(session, endpoint, DisabledReason.GONE)
         elif now - endpoint.failing_since >= self._patience:
             endpoints.disable(session, endpoint, DisabledReason.FAILING)
+
+    @property
+    def _lease(self) -> timedelta:
+        return timedelta(seconds=self._settings.webhook_timeout_seconds) + _LEASE_MARGIN
 
     @property
     def _patience(self) -> timedelta:
