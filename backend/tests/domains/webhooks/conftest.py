@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Select, func, select, text, update
 
 from app.core.db import platform_session
 from app.domains.jobs.models import Job, JobState
@@ -67,25 +67,13 @@ class Scene:
     def work(self, app: Flask | None = None) -> None:
         """Does what is due, as a worker does that is told of it."""
         for _ in range(_ROUNDS):
-            due = self.jobs(due=True)
-            for job in due:
-                run = (app or self.app).extensions["celery"].tasks["jobs.run"]
-                run.apply(kwargs={"job_id": str(job.id)}).get()
-            if not due:
+            if not do_webhooks(app or self.app, self.house.id):
                 return
         raise AssertionError("there is always something more to do")
 
-    def jobs(self, *, due: bool = False) -> list[Job]:
-        """Those of deliveries and their sweeps."""
+    def jobs(self) -> list[Job]:
         with platform_session() as session:
-            statement = select(Job).where(
-                Job.tenant_id == self.house.id,
-                Job.name.in_(["webhooks.deliver", "webhooks.sweep"]),
-                Job.state == JobState.WAITING,
-            )
-            if due:
-                statement = statement.where(Job.due_at <= func.now())
-            return list(session.scalars(statement.order_by(Job.id)))
+            return list(session.scalars(waiting(self.house.id)))
 
     def let_time_pass(self) -> None:
         """What waits for its time is due."""
@@ -129,6 +117,22 @@ class Scene:
     @property
     def tenant_id(self) -> UUID:
         return self.house.id
+
+
+def waiting(tenant_id: UUID) -> Select[Job]:
+    """A tenant's jobs of deliveries and their sweeps."""
+    names = ["webhooks.deliver", "webhooks.sweep"]
+    mine = select(Job).where(Job.tenant_id == tenant_id, Job.name.in_(names))
+    return mine.where(Job.state == JobState.WAITING).order_by(Job.id)
+
+
+def do_webhooks(app: Flask, tenant_id: UUID) -> int:
+    """Does those that are due, as a worker does that is told of them; how many."""
+    with platform_session() as session:
+        due = list(session.scalars(waiting(tenant_id).where(Job.due_at <= func.now())))
+    for job in due:
+        app.extensions["celery"].tasks["jobs.run"].apply(kwargs={"job_id": str(job.id)}).get()
+    return len(due)
 
 
 @pytest.fixture(scope="module")
