@@ -26,3 +26,5 @@ def _forget_the_parents_connections(**_: Any) -> None:
     with app.app_context():
         db.forget_connections()
         app.extensions["tenancy"].forget_connections()
+        if vault := app.extensions["vault"]:
+            vault.forget_connections()

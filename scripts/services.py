@@ -62,9 +62,11 @@ def install(names: Sequence[str]) -> None:
 
 
 def _install_packages(absent: Sequence[str]) -> None:
+    packages = [package for name in absent for package in real.SERVICES[name].packages]
+    if not packages:
+        return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise EmbeddedError(f"{real.explain_missing(absent)} It needs root and apt-get.")
-    packages = [package for name in absent for package in real.SERVICES[name].packages]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     ours = not _POLICY.exists()
     if ours:

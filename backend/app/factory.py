@@ -34,7 +34,7 @@ from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.core.http import Plane
 from app.core.messages import Publisher
-from app.core.secrets import FernetBox
+from app.core.secrets import FernetBox, derived_key
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
 from app.domains.access import service as access
@@ -75,6 +75,7 @@ from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
 from app.domains.outbox.service.relaying import Outboxes
+from app.domains.sealing import tasks as sealing_tasks
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
 from app.domains.tenants.routes import (
@@ -91,8 +92,9 @@ from app.domains.webhooks import models as webhook_models
 from app.domains.webhooks import routes as webhook_routes
 from app.domains.webhooks import tasks as webhook_tasks
 from app.domains.webhooks.service import sending
-from app.integrations import customer_http, dns, mailer, storage
+from app.integrations import customer_http, dns, mailer, storage, vault
 from app.settings import Settings
+from app.settings.vault_client import VaultClient
 from app.tenancy import manager as tenancy
 from app.tenancy.locations import TenantLocation
 from app.tenancy.sessions import TenantSession
@@ -142,15 +144,17 @@ TASKS = (
     outbox_tasks,
     webhook_tasks,
     backup_tasks,
+    sealing_tasks,
 )
 CONSUMERS = (activity_consumers, webhook_consumers)
+SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
 def create_app(settings: Settings) -> Flask:
     """The application; it opens no connection before the first request needs one."""
     app = Flask("app", static_folder=None)
     configure(app, settings)
-    secrets = FernetBox([key.get_secret_value() for key in settings.secrets_keys])
+    secrets = vault.init_app(app, settings)
 
     proxies.init_app(app, settings)
     traffic.init_app(app)
@@ -164,7 +168,7 @@ def create_app(settings: Settings) -> Flask:
     events.init_app(app, [audit.append, recorder, auth_log.log])
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
-    idempotency.init_app(app, DatabaseKeys(settings))
+    idempotency.init_app(app, DatabaseKeys(settings), answer_box(settings))
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))
@@ -191,6 +195,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions |= {
         "settings": settings,
         "secrets": secrets,
+        "sealed_columns": SEALED_COLUMNS,
         "passwords": Passwords(settings),
         "edge": RequestEdge(manager),
         "open_tenant": open_tenant,
@@ -200,7 +205,7 @@ def create_app(settings: Settings) -> Flask:
     app.cli.add_command(fleet_cli.group)
     init_metrics(app, settings, manager)
     apidocs.init_app(app)
-    health.init_app(app, dependencies(manager))
+    health.init_app(app, dependencies(manager, app.extensions["vault"]))
     app.shell_context_processor(shell_context)
     return app
 
@@ -272,14 +277,29 @@ class TaskEdge:
         return self._manager.tenant_db_session(self._registry.locate_writable(tenant_id))
 
 
-def dependencies(manager: tenancy.TenantDatabaseManager) -> tuple[health.Part, ...]:
+def dependencies(
+    manager: tenancy.TenantDatabaseManager, client: VaultClient | None
+) -> tuple[health.Part, ...]:
     """What /health/ready asks; docs/operations.md says what is missing without each."""
-    return (
+    parts = (
         health.Part(name="main_database", ask=db.ping, vital=True),
         health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
     )
+    if client is None:
+        return parts
+    return (*parts, health.Part(name="vault", ask=client.ping))
+
+
+def answer_box(settings: Settings) -> FernetBox:
+    """Seals the answers that are kept with Idempotency-Keys.
+
+    They live for a day, and are written by requests that have done their work: none of these shall
+    wait for Vault, or fail because it is away.
+    """
+    own = derived_key(settings.secret_key.get_secret_value(), "idempotency")
+    return FernetBox([own, *(key.get_secret_value() for key in settings.secrets_keys)])
 
 
 def init_metrics(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:

@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from embedded.errors import EmbeddedError
@@ -28,19 +29,39 @@ def go_program() -> str | None:
 
 def build(package: str, target: Path) -> None:
     """``go install package@version``, whole or not at all; what it needed for that is removed."""
+    with _room(package, target) as (go, room, environment):
+        _run([go, "install", "-trimpath", package], environment)
+        (built,) = (room / "bin").iterdir()
+        built.rename(target)
+
+
+def build_folder(source: Path, target: Path) -> None:
+    """The same for a program of ours, by its ``build.sh``, which is given where to put it."""
+    with _room(source.name, target) as (go, room, environment):
+        copied = Path(shutil.copytree(source, room / "source"))
+        found_first = f"{Path(go).parent}:{environment.get('PATH', os.defpath)}"
+        built = room / "built"
+        _run(
+            ["bash", str(copied / "build.sh"), str(built)],
+            {**environment, "PATH": found_first},
+        )
+        built.rename(target)
+
+
+@contextmanager
+def _room(what: str, target: Path) -> Iterator[tuple[str, Path, dict[str, str]]]:
+    """A Go that is new enough, a folder for all that it makes, and the environment for both."""
     go = go_program()
     if go is None:
-        raise EmbeddedError(f"Go is needed to build {package}.")
+        raise EmbeddedError(f"Go is needed to build {what}.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as folder:
         room = Path(folder)
         environment = _environment(room)
         if _version(go) < _NEEDED:
             go = _newer(go, environment)
-        print(f"Building {package} (a few minutes, once)", flush=True)  # noqa: T201  # long work
-        _run([go, "install", "-trimpath", package], environment)
-        (built,) = (room / "bin").iterdir()
-        built.rename(target)
+        print(f"Building {what} (a few minutes, once)", flush=True)  # noqa: T201  # long work
+        yield go, room, environment
 
 
 def _environment(room: Path) -> dict[str, str]:

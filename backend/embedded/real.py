@@ -1,7 +1,7 @@
 """The real servers of the full test run: a table, one row per server, and their keeper.
 
-The same classes run the distribution's programs instead of those in the wheels. The S3 server is
-in no distribution: it is built, once, into the cache folder.
+The same classes run the distribution's programs instead of those in the wheels. The S3 server and
+Vault are in no distribution: they are built, once, into the cache folder.
 """
 
 import os
@@ -20,12 +20,14 @@ import redis
 
 from embedded import golang, maven
 from embedded import kafka as kafka_server
+from embedded import vault as vault_server
 from embedded.errors import EmbeddedError
 from embedded.kafka import KafkaServer
 from embedded.ports import free_port
 from embedded.postgres import PostgresServer
 from embedded.process import ChildProcess
 from embedded.valkey import ValkeyServer
+from embedded.vault import VaultServer
 from embedded.versitygw import VersityGateway, answers
 
 _POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
@@ -33,6 +35,8 @@ _OLDEST_POSTGRES = 15
 _SECONDS = 5
 _GATEWAY = "v1.8.0"
 _KAFKA = "org.apache.kafka:kafka_2.13:4.1.0"
+_VAULT = "1.21.4"
+_VAULT_SOURCE = Path(__file__).resolve().parents[1] / "tests" / "support" / "vault_server"
 _GATEWAY_PACKAGE = f"github.com/versity/versitygw/cmd/versitygw@{_GATEWAY}"
 
 
@@ -162,6 +166,31 @@ def _check_kafka(url: str) -> None:
         raise EmbeddedError("Kafka does not answer.")
 
 
+def vault_program() -> Path | None:
+    """The whole of it that is built: neither TLS nor other engines than those we use."""
+    path = _vault_path()
+    return path if path.is_file() else None
+
+
+def _vault_path() -> Path:
+    return cache_folder() / "programs" / f"vault-{_VAULT}"
+
+
+def _build_vault() -> None:
+    if not _vault_path().is_file():
+        golang.build_folder(_VAULT_SOURCE, _vault_path())
+
+
+def _vault(program: Path, data: Path) -> tuple[Server, Callable[[], str]]:
+    server = VaultServer(data, binary=program)
+    return server, lambda: server.url
+
+
+def _check_vault(url: str) -> None:
+    if not vault_server.answers(url):
+        raise EmbeddedError("Vault does not answer, or is sealed.")
+
+
 def cache_folder() -> Path:
     """Outside the tree: TENANTRY_CACHE, else below the user's cache folder."""
     if chosen := os.environ.get("TENANTRY_CACHE"):
@@ -202,6 +231,14 @@ SERVICES: Mapping[str, Service] = {
         server=_start_kafka,
         check=_check_kafka,
         build=_fetch_kafka,
+    ),
+    "vault": Service(
+        variable="TEST_VAULT_URL",
+        packages=() if golang.go_program() else ("golang-go", "ca-certificates"),
+        program=vault_program,
+        server=_vault,
+        check=_check_vault,
+        build=_build_vault,
     ),
 }
 

@@ -59,7 +59,7 @@ def contract() -> Response:
     return _revalidated(response)
 
 
-@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file=True)
+@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file="text/html")
 def page() -> Response:
     """This document for people."""
     response = Response(_PAGE, content_type="text/html; charset=utf-8")

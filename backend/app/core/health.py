@@ -22,11 +22,15 @@ _SECONDS: Final = 2.0
 
 
 class Health(Schema):
+    EXAMPLE: Final = {"status": "ok"}
+
     status = fields.String(required=True)
 
 
 class PartHealth(Schema):
     """``milliseconds`` is null where the part did not answer in time."""
+
+    EXAMPLE: Final = {"status": "up", "milliseconds": 0.8}
 
     status = fields.String(required=True)
     milliseconds = fields.Float(required=True, allow_none=True)
@@ -34,6 +38,11 @@ class PartHealth(Schema):
 
 class Readiness(Schema):
     """``status`` is "ready", or "degraded" while a part is "away" that some requests need."""
+
+    EXAMPLE: Final = {
+        "status": "ready",
+        "parts": {"main_database": {"status": "up", "milliseconds": 0.8}},
+    }
 
     status = fields.String(required=True)
     parts = fields.Dict(keys=fields.String(), values=fields.Nested(PartHealth), required=True)

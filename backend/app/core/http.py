@@ -77,7 +77,7 @@ class Endpoint:
     throttle: Throttle | None
     limited: bool
     takes_file: bool
-    gives_file: bool
+    gives_file: bool | str
     versioned: bool
     conditional: bool
     deprecated: Deprecation | None
@@ -106,7 +106,7 @@ def endpoint(
     throttle: Throttle | None = None,
     limited: bool = True,
     takes_file: bool = False,
-    gives_file: bool = False,
+    gives_file: bool | str = False,
     versioned: bool = False,
     deprecated: Deprecation | None = None,
     idempotent: bool | None = None,
@@ -121,9 +121,9 @@ def endpoint(
     not required may be left out: it is then an empty one. ``throttle`` limits how often: too often
     is 429, and 503 where it cannot be counted. ``limited=False`` leaves the route out of the limits
     that all requests share. A ``versioned`` result has a ``revision``, which becomes its ETag.
-    ``may_answer_later`` and ``gives_file`` only document what the view does itself. A
-    ``deprecated`` route says so in each answer. ``idempotent``, by default where it creates for a
-    known caller: see `core.idempotency`.
+    ``may_answer_later`` and ``gives_file`` (True, or the one media type) only document what the
+    view does itself. A ``deprecated`` route says so in each answer. ``idempotent``, by default
+    where it creates for a known caller: see `core.idempotency`.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:

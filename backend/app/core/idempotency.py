@@ -166,7 +166,7 @@ class OnceByKey(Once):
         self.id = self._held.id
         if self._held.answer is not None:
             self._require_same_file()
-            self.answer = _thawed(_secrets().open(self._held.answer, context=self._context))
+            self.answer = _thawed(_answers().open(self._held.answer, context=self._context))
         elif self._file is not None:
             self._renewed_at = time.monotonic()
             self._file.observe = self._observe
@@ -177,7 +177,7 @@ class OnceByKey(Once):
         _keys().answer(
             session,
             self._held,
-            answer=_secrets().seal(_frozen(response), context=self._context),
+            answer=_answers().seal(_frozen(response), context=self._context),
             content=None if self._file is None else self._arrived.digest(),
         )
         self._remembered = response
@@ -243,16 +243,18 @@ def given_key() -> str | None:
     return key
 
 
-def init_app(app: Flask, keys: Keys) -> None:
+def init_app(app: Flask, keys: Keys, answers: SecretBox) -> None:
+    """``answers`` seals what is kept with the keys."""
     app.extensions["idempotency"] = keys
+    app.extensions["idempotency_answers"] = answers
 
 
 def _keys() -> Keys:
     return cast("Keys", current_app.extensions["idempotency"])
 
 
-def _secrets() -> SecretBox:
-    return cast("SecretBox", current_app.extensions["secrets"])
+def _answers() -> SecretBox:
+    return cast("SecretBox", current_app.extensions["idempotency_answers"])
 
 
 def _fingerprint(body: bytes, file: IncomingFile | None) -> bytes:

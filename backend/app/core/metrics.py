@@ -256,7 +256,7 @@ def observe_limit(limit: str) -> None:
     _limited.labels(limit).inc()
 
 
-@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file=True, errors=(401, 404))
+@endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file="text/plain", errors=(401, 404))
 def metrics() -> Response:
     """Figures for Prometheus, to whoever holds METRICS_TOKEN; without one there are none."""
     source = cast("Metrics", current_app.extensions["metrics"])

@@ -1,18 +1,19 @@
 """The API's contract (OpenAPI 3.1), generated from what the routes state of themselves."""
 
 import re
+from collections.abc import Iterator
 from inspect import cleandoc
 from typing import Any, Final
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 from werkzeug.routing import Rule
 
 from app.core import idempotency
-from app.core.errors import AppError, TooManyRequests
-from app.core.examples import example_of
+from app.core.errors import AppError, RangeNotSatisfiable, TooManyRequests, Unavailable
+from app.core.examples import answer_of, example_of
 from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
 from app.core.tenant_names import CURRENT, HEADER
 
@@ -33,7 +34,8 @@ until it is null.
 `Retry-After`.
 """
 _PARAMETER: Final = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
-_BINARY: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_ANY_TYPE: Final = ("application/octet-stream", "*/*")
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _UUID: Final = {"type": "string", "format": "uuid"}
 _KINDS: Final = {"uuid": _UUID, "tenant": {"oneOf": [_UUID, {"const": CURRENT}]}}
 _TENANT_HEADER: Final[dict[str, Any]] = {
@@ -57,15 +59,31 @@ _IF_MATCH: Final = {
     "description": "ETags that the change is meant for; 412 where it is another by now.",
     "schema": {"type": "string"},
 }
-_WAIT: Final = {
-    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
-    "RateLimit": {
-        "description": "What is left of each limit, and of one that refuses until when.",
-        "schema": {"type": "string"},
-    },
-    "RateLimit-Policy": {
-        "description": "What each limit allows, in so many seconds.",
-        "schema": {"type": "string"},
+_IF_NONE_MATCH: Final = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "ETags of what is known already; 304 where it is still one of them.",
+    "schema": {"type": "string"},
+}
+_RANGE: Final = {
+    "in": "header",
+    "name": "Range",
+    "description": "The bytes that are asked for, such as `bytes=0-1023`: 206 with them alone.",
+    "schema": {"type": "string"},
+}
+_RETRY_AFTER: Final = {"description": "Seconds.", "schema": {"type": "integer"}}
+_WAIT: Final[dict[type[AppError], dict[str, Any]]] = {
+    Unavailable: {"Retry-After": _RETRY_AFTER},
+    TooManyRequests: {
+        "Retry-After": _RETRY_AFTER,
+        "RateLimit": {
+            "description": "What is left of each limit, and of one that refuses until when.",
+            "schema": {"type": "string"},
+        },
+        "RateLimit-Policy": {
+            "description": "What each limit allows, in so many seconds.",
+            "schema": {"type": "string"},
+        },
     },
 }
 _IDEMPOTENCY_KEY: Final = {
@@ -93,7 +111,10 @@ _ETAG: Final = {"ETag": {"description": "The revision.", "schema": {"type": "str
 
 
 class Problem(Schema):
-    """RFC 9457; ``code`` is stable, ``errors`` maps fields to messages."""
+    """RFC 9457; ``code`` is stable, ``errors`` maps fields to messages; some codes tell more."""
+
+    class Meta:
+        unknown = INCLUDE
 
     type = fields.String(required=True)
     title = fields.String(required=True)
@@ -125,6 +146,9 @@ def _spec(app: Flask) -> APISpec:
     spec.components.security_scheme(
         "bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     )
+    for cls in _all_errors():
+        spec.components.response(_name_of(cls), _failure(cls))
+    spec.components.response(_name_of(AppError), _failure(AppError, "Any other error."))
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions[rule.endpoint]
         stated = stated_endpoint(view)
@@ -151,7 +175,7 @@ def _operation(rule: Rule, stated: Endpoint, text: str) -> dict[str, Any]:
         "x-permission": stated.allow,
         "security": [] if stated.allow == PUBLIC else [{"bearer": []}],
         "parameters": _parameters(rule, stated),
-        "responses": _successes(stated) | _failures(stated),
+        "responses": _successes(rule, stated) | _failures(rule, stated),
     }
     if stated.deprecated is not None:
         operation["deprecated"] = True
@@ -191,32 +215,77 @@ def _parameters(rule: Rule, stated: Endpoint) -> list[dict[str, Any]]:
     query: list[dict[str, Any]] = (
         [] if stated.query is None else [{"in": "query", "schema": stated.query}]
     )
-    headers = [_IF_MATCH] if stated.conditional else []
-    if stated.idempotent:
-        headers.append(_IDEMPOTENCY_KEY)
-    return path + query + headers
+    headers = [
+        (stated.conditional, _IF_MATCH),
+        (_may_be_unchanged(rule, stated), _IF_NONE_MATCH),
+        (_has_ranges(stated), _RANGE),
+        (stated.idempotent, _IDEMPOTENCY_KEY),
+    ]
+    return path + query + [header for is_read, header in headers if is_read]
 
 
-def _successes(stated: Endpoint) -> dict[str, Any]:
-    later = {"202": _success(stated)} if stated.may_answer_later else {}
-    return {str(stated.status): _success(stated)} | later
+def _may_be_unchanged(rule: Rule, stated: Endpoint) -> bool:
+    return "GET" in (rule.methods or ()) and (stated.versioned or _has_ranges(stated))
+
+
+def _has_ranges(stated: Endpoint) -> bool:
+    return RangeNotSatisfiable.status in stated.errors
+
+
+def _successes(rule: Rule, stated: Endpoint) -> dict[str, Any]:
+    successes = {str(stated.status): _success(stated)}
+    if stated.may_answer_later:
+        successes["202"] = _success(stated)
+    if _has_ranges(stated):
+        successes["206"] = {"description": "Some of the bytes.", "content": _bytes(stated)}
+    if _may_be_unchanged(rule, stated):
+        successes["304"] = {"description": "Unchanged."}
+    return successes
+
+
+def _bytes(stated: Endpoint) -> dict[str, Any]:
+    """Of any type, unless the route states one; generated clients look at the first alone."""
+    types = [stated.gives_file] if isinstance(stated.gives_file, str) else _ANY_TYPE
+    return dict.fromkeys(types, _BINARY)
 
 
 def _success(stated: Endpoint) -> dict[str, Any]:
     if stated.gives_file:
-        return {"description": "The bytes.", "content": _BINARY}
+        return {"description": "The bytes.", "content": _bytes(stated)}
     if stated.returns is None:
         return {"description": "Done."}
-    success = {"description": "Done.", "content": {"application/json": {"schema": stated.returns}}}
+    content = {"schema": stated.returns, "example": answer_of(stated.returns())}
+    success = {"description": "Done.", "content": {"application/json": content}}
     headers = (_ETAG if stated.versioned else {}) | (_REPLAYED if stated.idempotent else {})
     return success | {"headers": headers} if headers else success
 
 
-def _failures(stated: Endpoint) -> dict[str, Any]:
+def _failures(rule: Rule, stated: Endpoint) -> dict[str, Any]:
     """One for each status that is likely, and one for all that any route may answer."""
     of_status = {cls.status: cls for cls in reversed(_all_errors())}
-    likely = {str(status): _failure(of_status[status]) for status in sorted(set(stated.errors))}
-    return likely | {"default": _failure(AppError, "Any other error.")}
+    statuses = sorted({*stated.errors, *_of_the_edge(rule, stated)})
+    likely = {str(status): _name_of(of_status[status]) for status in statuses}
+    return likely | {"default": _name_of(AppError)}
+
+
+def _of_the_edge(rule: Rule, stated: Endpoint) -> Iterator[int]:
+    """What `core.http` refuses before the route is asked, and what no database answers."""
+    if rule.arguments:
+        yield from (400, 404)
+    if stated.query is not None or stated.conditional:
+        yield 400
+    if stated.query is not None or stated.body is not None:
+        yield 422
+    if stated.body is not None or stated.takes_file:
+        yield from (400, 413, 415)
+    if stated.conditional:
+        yield 412
+    if stated.allow != PUBLIC:
+        yield from (401, 503)
+    if stated.allow not in {PUBLIC, SIGNED_IN}:
+        yield 403
+    if stated.transaction is not None:
+        yield 503
 
 
 def _failure(cls: type[AppError], description: str | None = None) -> dict[str, Any]:
@@ -226,7 +295,12 @@ def _failure(cls: type[AppError], description: str | None = None) -> dict[str, A
         "description": description or cls.title,
         "content": {"application/problem+json": {"schema": Problem, "example": example}},
     }
-    return failure | {"headers": _WAIT} if cls is TooManyRequests else failure
+    return failure | {"headers": _WAIT[cls]} if cls in _WAIT else failure
+
+
+def _name_of(cls: type[AppError]) -> str:
+    """Of the error's answer among the components."""
+    return cls.__name__
 
 
 def _all_errors() -> list[type[AppError]]:

@@ -83,10 +83,13 @@ def _paragraphs(cls: type) -> list[str]:
 
 
 def effective(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Each variable's value, secrets masked, and whether it is the environment's or the default."""
+    """Each variable's value, secrets masked, and where it comes from."""
     for name, value in settings:
-        source = "environment" if name in settings.model_fields_set else "default"
-        yield {"name": name.upper(), "value": _shown(value), "source": source}
+        yield {
+            "name": name.upper(),
+            "value": _shown(value),
+            "source": settings.source_of(name),
+        }
 
 
 def _shown(value: Any) -> Any:

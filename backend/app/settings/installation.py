@@ -12,8 +12,8 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from app.settings.rules import (
+    Beginning,
     Environment,
-    Group,
     in_production,
     refuse_monotonous,
     refuse_weak,
@@ -28,9 +28,7 @@ _DATABASE_URLS: Final = (
 )
 
 
-class Installation(Group):
-    environment: Environment = Environment.PRODUCTION
-    """Production refuses weak secrets, plain http, debugging and roles that no rule holds."""
+class Installation(Beginning):
     flask_debug: bool = False
     """Flask's own switch: the debugger, which runs code for whoever reaches it."""
     sqlalchemy_echo: bool = False
@@ -47,8 +45,9 @@ class Installation(Group):
     """3 to 16 of `a-z0-9`, a letter first; in the names of roles and databases."""
     secret_key: Annotated[SecretStr, Field(min_length=32)]
     """Signs links and cursors, derives refresh tokens."""
-    secrets_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
-    """Fernet keys that encrypt stored secrets, separated by commas: the first seals, all open."""
+    secrets_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Fernet keys that encrypt stored secrets, separated by commas: the first seals, all open.
+    Required without Vault; with it, they open what was sealed before."""
 
     # Each names a role of its own; docs/decisions/0003 says which process holds which.
     database_url: SecretStr
@@ -92,6 +91,8 @@ class Installation(Group):
     def _are_fernet_keys(
         cls, keys: tuple[SecretStr, ...], info: ValidationInfo
     ) -> tuple[SecretStr, ...]:
+        if not keys and not info.data.get("use_vault"):
+            raise ValueError("Field required where USE_VAULT is not true")
         for key in keys:
             Fernet(key.get_secret_value())
             if in_production(info):

@@ -25,6 +25,16 @@ class Group(BaseSettings):
     )
 
 
+class Beginning(Group):
+    """What says where all else comes from."""
+
+    environment: Environment = Environment.PRODUCTION
+    """Production refuses weak secrets, plain http, debugging and roles that no rule holds."""
+    use_vault: bool = False
+    """Whether the secrets among these settings come from Vault, and stored secrets are sealed by
+    it; docs/vault.md."""
+
+
 # What generated secrets never hold, and examples, defaults and habits do.
 _WORDS: Final = ("change", "default", "example", "password", "postgres", "secret", "12345")
 _FEWEST_CHARACTERS: Final = 10

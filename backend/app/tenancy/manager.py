@@ -21,6 +21,7 @@ from app.tenancy.credentials import Credentials
 from app.tenancy.inspection import attempts
 from app.tenancy.inspection.isolation import Breach
 from app.tenancy.locations import Door, Registry, TenantLocation, TenantUnavailable, located
+from app.tenancy.logins import Logins
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
@@ -42,6 +43,7 @@ class TenantDatabaseManager:
         self._settings = settings
         self._registry = registry
         self._secrets = secrets
+        self._logins = Logins(secrets)
         self.installation = Installation(settings.installation_id)
         self.servers = Servers(settings, self.installation, registry=registry, secrets=secrets)
         self.engine = create_tenant_engine(self._connect, Budget.of(settings))
@@ -156,7 +158,7 @@ class TenantDatabaseManager:
             connection,
             self.installation,
             location,
-            self._credentials(location),
+            self._logins.of(location),
             connection_limit=self._settings.tenant_role_connection_limit,
         )
         provisioning.open_database(
@@ -278,7 +280,7 @@ class TenantDatabaseManager:
             ServerUnavailable: the server cannot be reached.
         """
         with self.server_of(spare).locked(spare.database) as connection:
-            spares.create_role(connection, self.installation, spare.role, self._credentials(spare))
+            spares.create_role(connection, self.installation, spare.role, self._logins.of(spare))
             self.clone(connection, spare)
             spares.finish(
                 connection,
@@ -296,7 +298,7 @@ class TenantDatabaseManager:
         breaches = attempts.attack(
             self.server_of(tenant),
             tenant,
-            self._credentials(tenant),
+            self._logins.of(tenant),
             doors=doors,
             stranger=stranger,
             shut_out=shut_out,
@@ -344,17 +346,13 @@ class TenantDatabaseManager:
     def _locate(self, tenant: str | TenantLocation) -> TenantLocation:
         return tenant if isinstance(tenant, TenantLocation) else self._registry.locate(tenant)
 
-    def _credentials(self, location: TenantLocation) -> Credentials:
-        return Credentials.loads(
-            self._secrets.open(location.sealed_credentials, context=location.context)
-        )
-
     def _drop(self, connection: Connection, location: TenantLocation, *, force: bool) -> None:
         comment = comment_of(connection, location.database)
         if comment is not None and not any(
             self.installation.owns(comment, kind) for kind in ("tenant", spares.MARK)
         ):
             raise provisioning.NotOurs(location.database)
+        self._logins.forget(location)
         # Our own idle connections are no reason to call it in use.
         self.pool.close_tenant(location.key)
         provisioning.drop_database(connection, location.database, force=force)
@@ -377,7 +375,7 @@ class TenantDatabaseManager:
             provisioning.create_database(connection, self.installation, location, template=template)
 
     def _connect(self, location: TenantLocation) -> Connection:
-        credentials = self._credentials(location)
+        credentials = self._logins.of(location)
         try:
             return self.server_of(location).connect_as_tenant(location, credentials)
         except psycopg.OperationalError as error:

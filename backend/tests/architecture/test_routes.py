@@ -1,4 +1,4 @@
-"""Every route states its policy, and one table says who gets what from it."""
+"""Every route states its policy, and one table says who gets what from it, as its contract says."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +16,7 @@ from app.core.openapi import generate_yaml
 from app.domains.access.policy import PERMISSIONS, PLATFORM_ADMIN
 from app.domains.tenants.service import members
 from tests.cast import Cast, Person
+from tests.core.contract import BY_ID, conforms
 from tests.paths import PROJECT
 
 PUBLIC_ROUTES = {
@@ -373,7 +374,9 @@ def test_who_gets_what(route: str, app: Flask, cast: Cast) -> None:
         request = _requests(cast, upload.get_json()["id"])[route]
         person: Person | None = getattr(cast, column, None)
         headers = {} if person is None else person.again().headers
-        got.append(request(app.test_client(), headers).status_code)
+        answer = request(app.test_client(), headers)
+        conforms(BY_ID[route.rpartition(".")[2]], answer)
+        got.append(answer.status_code)
         cast.petra.post(f"/api/tenants/{cast.acme.id}/resume")  # it may have been suspended
         cast.petra.delete(f"/api/tenants/{cast.acme.id}/read-only")
         _bring_back(app, cast)

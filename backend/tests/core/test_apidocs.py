@@ -3,15 +3,19 @@
 import re
 from typing import Any
 
+import orjson
 import pytest
-from flask import Flask
+from flask import Flask, Response
+from werkzeug.test import Client
 
 from app.core import openapi
 from app.core.errors import AppError
 from app.core.reference import _family
 from tests.cast import House, Person, new_house, new_person
+from tests.core import contract
 from tests.core.answers import refusal
 from tests.core.apps import unconnected_app
+from tests.core.contract import conforms, things
 
 CONTRACT: dict[str, Any] = openapi.generate(unconnected_app())
 OPERATIONS = {
@@ -25,6 +29,14 @@ WITH_EXAMPLE = {
     if "application/json" in operation.get("requestBody", {}).get("content", {})
 }
 UNKNOWN = "01a1fce7-0000-7000-8000-000000000000"
+
+
+def described(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the contract, which may be one of its components."""
+    if "$ref" not in answer:
+        return answer
+    found: dict[str, Any] = CONTRACT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    return found
 
 
 @pytest.fixture
@@ -67,7 +79,7 @@ def test_operations_have_names_of_their_own() -> None:
 def test_the_examples_of_errors_are_ours(name: str) -> None:
     codes = {cls.code: cls.status for cls in _family(AppError)}
     for status, answer in OPERATIONS[name]["responses"].items():
-        problem = answer.get("content", {}).get("application/problem+json")
+        problem = described(answer).get("content", {}).get("application/problem+json")
         if problem is not None:
             example = problem["example"]
             assert codes[example["code"]] == example["status"]
@@ -78,12 +90,26 @@ def test_the_examples_of_errors_are_ours(name: str) -> None:
 def test_an_example_is_taken(name: str, person: Person, house: House) -> None:
     """It may be refused for what is so, as a wrong password is, and not for its form."""
     method, path = name.split(" ")
-    path = re.sub(r"\{\w+\}", UNKNOWN, path.replace("{tenant_id}", str(house.id)))
+    there = things(person, house)
+    path = re.sub(r"\{(\w+)\}", lambda named: there.get(named[1], lambda: UNKNOWN)(), path)
     answer = person.send(method, path, json=WITH_EXAMPLE[name])
+    conforms(contract.OPERATIONS[name], answer)
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         code = refusal(answer, answer.status_code)["code"]
         assert code not in {"bad_request", "invalid_payload", "unsupported_media_type"}, answer.text
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_example_of_an_answer_is_one(name: str) -> None:
+    """And a page of a list shows what it is a list of."""
+    for status, answer in OPERATIONS[name]["responses"].items():
+        for media_type, content in described(answer).get("content", {}).items():
+            if media_type.endswith("json") and status != "default":
+                body = orjson.dumps(content["example"])
+                told = Response(body, int(status), mimetype=media_type)
+                conforms(contract.OPERATIONS[name], Client(told).get("/"))
+                assert content["example"].get("items") != []
 
 
 def test_the_page_loads_nothing_from_elsewhere(app: Flask) -> None:

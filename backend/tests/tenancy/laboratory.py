@@ -67,7 +67,7 @@ class Laboratory:
 
     def as_tenant(self, location: TenantLocation, database: str | None = None) -> Connection:
         """The tenant's own role past the manager, in autocommit; in another database too."""
-        login = self.manager._credentials(location).connect_arguments()
+        login = self.manager._logins.of(location).connect_arguments()
         target = {"user": location.role, "dbname": database or location.database}
         address = make_conninfo(**(self.manager.server._address | target | login))
         return psycopg.connect(address, autocommit=True)

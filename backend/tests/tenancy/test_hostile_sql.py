@@ -71,7 +71,7 @@ def names(
 @pytest.fixture
 def intruder(house: Laboratory, acme: TenantLocation) -> Iterator[Connection]:
     """Somebody who runs any SQL as acme's role, on a connection like the pool's."""
-    credentials = house.manager._credentials(acme)
+    credentials = house.manager._logins.of(acme)
     with house.manager.server.connect_as_tenant(acme, credentials) as connection:
         connection.autocommit = True
         yield connection

@@ -88,7 +88,7 @@ def test_each_step_can_be_repeated_and_the_rest_is_made_up_for(lab: Laboratory) 
     server, installation = lab.manager.server, lab.installation
     for steps in range(4):
         tenant = new_location(lab)
-        credentials = lab.manager._credentials(tenant)
+        credentials = lab.manager._logins.of(tenant)
         template = installation.template(migrations.head())
         with server.connect_as_provisioner() as connection:
             if steps >= 1:
@@ -133,7 +133,7 @@ def test_what_a_tenants_database_is(lab: Laboratory, tenant: TenantLocation) -> 
     found: Any = state(lab, tenant)
     [(can_log_in, limit, verifier, mark)] = found["role"]
     assert (can_log_in, limit) == (True, lab.settings.tenant_role_connection_limit)
-    assert verifier == lab.manager._credentials(tenant).verifier
+    assert verifier == lab.manager._logins.of(tenant).verifier
     assert lab.installation.owns(mark, "tenant")
     [(_oid, owner, acl, open_, is_template, mark)] = found["database"]
     assert (owner, open_, is_template) == (lab.installation.schema_owner, True, False)

@@ -1,5 +1,7 @@
 """What the feed gives over HTTP."""
 
+from typing import Final
+
 from marshmallow import Schema, fields
 
 from app.core.pages import PageQuery
@@ -13,6 +15,13 @@ class ActivityQuery(PageQuery):
 
 class Activity(Schema):
     """One event: what happened, to what, by whom, when."""
+
+    EXAMPLE: Final = {
+        "type": "document.uploaded.v1",
+        "subject": "01a1fce7-3c5e-7d6b-9d2e-4f8a1b2c3d4e",
+        "actor_id": "01a1fce7-0000-7000-8000-000000000000",
+        "data": {"document_id": "01a1fce7-3c5e-7d6b-9d2e-4f8a1b2c3d4e", "size": 5},
+    }
 
     id = fields.UUID(required=True)
     occurred_at = fields.AwareDateTime(required=True)

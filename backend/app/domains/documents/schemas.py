@@ -1,11 +1,14 @@
 """What documents take and give over HTTP."""
 
+from typing import Final
+
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.core.fields import Id, QueryInteger
 from app.core.pages import PageQuery
 
 _MOST_AT_ONCE = 100
+_DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
 
 
 class Document(Schema):
@@ -13,6 +16,14 @@ class Document(Schema):
 
     ``version`` numbers the content; ``revision`` grows with each change and is the ETag.
     """
+
+    EXAMPLE: Final = {
+        "name": "plans.txt",
+        "content_type": "text/plain",
+        "size": 5,
+        "digest": _DIGEST,
+        "tags": ["plans"],
+    }
 
     id = fields.UUID(required=True)
     name = fields.String(required=True)
@@ -93,6 +104,8 @@ class Purged(Schema):
 class Version(Schema):
     """What a document held at some time; the highest number is what it holds now."""
 
+    EXAMPLE: Final = {"content_type": "text/plain", "size": 5, "digest": _DIGEST}
+
     number = fields.Integer(required=True)
     content_type = fields.String(required=True)
     size = fields.Integer(required=True)
@@ -137,6 +150,8 @@ class BulkAction(Schema):
 class BulkOutcome(Schema):
     """``status`` is what the request for this one document would have answered."""
 
+    EXAMPLE: Final = {"status": 200}
+
     id = fields.UUID(required=True)
     status = fields.Integer(required=True)
     code = fields.String(required=True, allow_none=True)
@@ -159,6 +174,8 @@ class LinkQuery(Schema):
 
 
 class SignedLink(Schema):
+    EXAMPLE: Final = {"url": "https://api.example.com/api/links/…"}
+
     url = fields.Url(required=True)
     expires_at = fields.AwareDateTime(required=True)
 
@@ -169,6 +186,15 @@ class Usage(Schema):
     ``stored_bytes`` counts shared content once, ``logical_bytes`` in each version that holds it.
     ``documents`` are all, with those in the trash.
     """
+
+    EXAMPLE: Final = {
+        "stored_bytes": 5,
+        "logical_bytes": 10,
+        "documents": 2,
+        "trashed_documents": 1,
+        "versions": 2,
+        "max_bytes": 1_000_000_000,
+    }
 
     stored_bytes = fields.Integer(required=True)
     logical_bytes = fields.Integer(required=True)
@@ -188,7 +214,7 @@ class NewUpload(Schema):
     digest = fields.String(
         load_default=None,
         validate=validate.Regexp(r"\Asha256:[0-9a-f]{64}\Z"),
-        metadata={"example": "sha256:" + "0123456789abcdef" * 4},
+        metadata={"example": _DIGEST},
     )
     parts = fields.Integer(
         load_default=None, strict=True, validate=validate.Range(min=1, max=10_000)
@@ -206,6 +232,8 @@ class PartNumbers(Schema):
 class PartAddress(Schema):
     """PUT exactly ``size`` bytes to ``url``, which is good for an hour at most."""
 
+    EXAMPLE: Final = {"size": 5, "url": "https://api.example.com/api/incoming/…"}
+
     number = fields.Integer(required=True)
     size = fields.Integer(required=True)
     url = fields.Url(required=True)
@@ -221,6 +249,8 @@ class Upload(Schema):
     ``addresses`` are for parts that are missing, a hundred at most. ``failure`` is the code of what
     last went wrong. ``document`` is there once ``state`` is completed, until it is deleted.
     """
+
+    EXAMPLE: Final = {"name": "plans.txt", "content_type": "text/plain", "size": 5, "received": []}
 
     OF_THE_ROW = (
         *("id", "state", "failure", "name", "content_type", "size", "digest"),

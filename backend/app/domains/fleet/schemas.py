@@ -1,5 +1,7 @@
 """What the fleet takes and gives over HTTP."""
 
+from typing import Final
+
 from marshmallow import Schema, fields, validate
 
 from app.core.pages import PageQuery
@@ -34,6 +36,8 @@ class NewMigration(Schema):
 class PlannedWave(Schema):
     """``first`` shows who begins."""
 
+    EXAMPLE: Final = {"name": "canary"}
+
     name = fields.String(required=True)
     tenants = fields.Integer(required=True)
     first = fields.List(fields.UUID(), required=True)
@@ -41,6 +45,12 @@ class PlannedWave(Schema):
 
 class MigrationPlan(Schema):
     """Nothing was changed. ``sql`` has the statements for each revision that tenants are at."""
+
+    EXAMPLE: Final = {
+        "target": "0008",
+        "at_target": 40,
+        "sql": {"0007": ["ALTER TABLE documents ADD COLUMN …"]},
+    }
 
     target = fields.String(required=True)
     at_target = fields.Integer(required=True)
@@ -59,6 +69,13 @@ class Run(Schema):
 
     A run that is ``requested`` waits for its job, and has no tenants before that has planned it.
     """
+
+    EXAMPLE: Final = {
+        "target": "0008",
+        "status": "running",
+        "plan": {"waves": ["canary", "rest"]},
+        "counts": {"pending": 12, "succeeded": 28},
+    }
 
     id = fields.UUID(required=True)
     target = fields.String(required=True)
@@ -84,6 +101,8 @@ class ResultQuery(PageQuery):
 class Result(Schema):
     """What became of one tenant in a run; a failed one is where ``target`` says."""
 
+    EXAMPLE: Final = {"status": "succeeded", "source": "0007", "target": "0008", "seconds": 0.4}
+
     tenant_id = fields.UUID(required=True)
     wave = fields.Integer(required=True)
     status = fields.String(required=True)
@@ -101,6 +120,14 @@ class ResultPage(Schema):
 
 class Fleet(Schema):
     """How many tenants are at which revision; ``run`` is the one under way."""
+
+    EXAMPLE: Final = {
+        "head": "0008",
+        "supported": ["0007", "0008"],
+        "tenants": 40,
+        "behind": 12,
+        "revisions": {"0007": 12, "0008": 28},
+    }
 
     head = fields.String(required=True)
     supported = fields.List(fields.String(), required=True)

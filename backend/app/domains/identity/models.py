@@ -1,6 +1,7 @@
 """Tables of the main database about people."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, Text, text
@@ -8,7 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock, ids
 from app.core.db import MainModel
+from app.core.sealed_columns import SealedColumn
 from app.core.stamps import Identified, Stamped, active_while
+
+SIGNING_KEY_CONTEXT: Final = "signing-key"
 
 
 class User(Identified, MainModel):
@@ -107,3 +111,6 @@ class SigningKeyRow(Stamped, MainModel):
     public_key: Mapped[str] = mapped_column(Text)
     sealed_private_key: Mapped[str] = mapped_column(Text)
     active: Mapped[bool] = active_while("state = 'active'")
+
+
+SEALED = (SealedColumn(SigningKeyRow.sealed_private_key, lambda _: SIGNING_KEY_CONTEXT),)

@@ -1,5 +1,7 @@
 """What identity takes and gives over HTTP."""
 
+from typing import Final
+
 from marshmallow import Schema, fields, validate
 
 # Bounded so that nobody can make argon2 read a book.
@@ -20,6 +22,13 @@ class Refresh(Schema):
 class Tokens(Schema):
     """RFC 6749, section 5.1; ``expires_in`` in seconds."""
 
+    EXAMPLE: Final = {
+        "access_token": "eyJhbGciOiJSUzI1NiIs…",
+        "refresh_token": "Jw3cVq…",
+        "token_type": "Bearer",
+        "expires_in": 900,
+    }
+
     access_token = fields.String(required=True)
     refresh_token = fields.String(required=True)
     token_type = fields.String(required=True)
@@ -31,6 +40,8 @@ class Session(Schema):
 
     ``method`` is how, ``tenant_id`` by which tenant's identity provider; null for a password.
     """
+
+    EXAMPLE: Final = {"method": "password", "address": "192.0.2.1", "user_agent": "curl/8.5.0"}
 
     id = fields.UUID(required=True)
     method = fields.String(required=True)
@@ -79,6 +90,8 @@ class ResetPassword(AddressToken):
 class Accepted(Schema):
     """The same for everybody who asks."""
 
+    EXAMPLE: Final = {"detail": "If there is an account with this address, a mail follows."}
+
     detail = fields.String(required=True)
 
 
@@ -87,6 +100,8 @@ class Rename(Schema):
 
 
 class Me(Schema):
+    EXAMPLE: Final = {"name": "Alice"}
+
     id = fields.UUID(required=True)
     email = fields.Email(required=True)
     email_verified = fields.Boolean(required=True)
@@ -98,5 +113,9 @@ class Me(Schema):
 
 class KeySet(Schema):
     """RFC 7517, section 5."""
+
+    EXAMPLE: Final = {
+        "keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "…", "n": "…", "e": "AQAB"}]
+    }
 
     keys = fields.List(fields.Dict(keys=fields.String(), values=fields.String()), required=True)

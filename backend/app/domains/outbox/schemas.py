@@ -1,5 +1,7 @@
 """What is told of event types and of dead letters, over HTTP."""
 
+from typing import Final
+
 from marshmallow import Schema, fields, validate
 
 from app.core.fields import Id
@@ -9,6 +11,13 @@ from app.domains.outbox.models import LetterState
 
 class EventType(Schema):
     """A type of event; ``schema`` is the JSON Schema of its data."""
+
+    EXAMPLE: Final = {
+        "type": "document.uploaded.v1",
+        "topic": "documents",
+        "description": "A document was uploaded.",
+        "schema": {"type": "object"},
+    }
 
     type = fields.String(required=True)
     topic = fields.String(required=True)
@@ -30,6 +39,13 @@ class LetterQuery(PageQuery):
 
 class Letter(Schema):
     """An event that was not delivered; of its content only the type and the coordinates."""
+
+    EXAMPLE: Final = {
+        "state": "dead",
+        "consumer": "activity.feed",
+        "key": "…",
+        "topic": "documents",
+    }
 
     id = fields.UUID(required=True)
     state = fields.String(required=True)

@@ -21,7 +21,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.core.db import MainModel
+from app.core.sealed_columns import SealedColumn
 from app.core.stamps import Identified, Stamped, active_while
+from app.tenancy.servers import sealed_for
 
 CHALLENGE_LABEL: Final = "_tenantry-challenge"
 
@@ -293,3 +295,11 @@ class TenantMove(Identified, MainModel):
     failure: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     active: Mapped[bool] = active_while("step IN ('copying', 'switched')")
+
+
+SEALED = (
+    SealedColumn(TenantDatabase.sealed_credentials, lambda row: str(row.tenant_id)),
+    SealedColumn(KeptDatabase.sealed_credentials, lambda row: str(row.tenant_id)),
+    SealedColumn(SpareDatabase.sealed_credentials, lambda row: str(row.id)),
+    SealedColumn(TenantServer.sealed_url, lambda row: sealed_for(row.name)),
+)

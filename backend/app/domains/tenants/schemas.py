@@ -1,6 +1,7 @@
 """What tenants take and give over HTTP."""
 
 from collections.abc import Callable
+from typing import Final
 
 from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -54,6 +55,15 @@ class Tenant(Schema):
     tenant can be restored. ``last_proven_at`` is when a backup was last restored for a test.
     """
 
+    EXAMPLE: Final = {
+        "slug": "acme",
+        "name": "Acme",
+        "state": "active",
+        "role": "owner",
+        "read_only": False,
+        "last_backup_at": "2026-11-21T03:00:00+00:00",
+    }
+
     id = fields.UUID(required=True)
     slug = fields.String(required=True)
     name = fields.String(required=True)
@@ -95,6 +105,8 @@ class TenantQuery(PageQuery):
 
 class Member(Schema):
     """A person's membership of the tenant; while it is not active, it opens nothing."""
+
+    EXAMPLE: Final = {"email": "ada@example.com", "name": "Ada", "role": "admin"}
 
     user_id = fields.UUID(required=True)
     email = fields.Email(required=True)
@@ -138,6 +150,13 @@ class ClaimDomain(Schema):
 class Domain(Schema):
     """Proven (``active``) once a TXT record at ``challenge_name`` shows the ``challenge``."""
 
+    EXAMPLE: Final = {
+        "domain": "documents.acme.example",
+        "challenge_name": "_tenantry-challenge.documents.acme.example",
+        "challenge": "Jw3cVq…",
+        "active": False,
+    }
+
     id = fields.UUID(required=True)
     domain = fields.String(required=True)
     challenge_name = fields.String(required=True)
@@ -165,6 +184,10 @@ class Register(Schema):
 class Registered(Schema):
     """The same for everybody who asks."""
 
+    EXAMPLE: Final = {
+        "detail": "Check your mail: the link in it makes your account and your tenant."
+    }
+
     detail = fields.String(required=True)
 
 
@@ -183,6 +206,8 @@ class NewInvitation(Schema):
 
 class Invitation(Schema):
     """``state`` is pending, accepted, revoked or expired; ``sent_at`` when its last mail left."""
+
+    EXAMPLE: Final = {"email": "bob@example.com", "role": "viewer", "state": "pending"}
 
     id = fields.UUID(required=True)
     email = fields.String(required=True)
@@ -216,6 +241,14 @@ class InvitationToken(Schema):
 class InvitationPreview(Schema):
     """For the holder of the token; ``email`` is the address that it went to."""
 
+    EXAMPLE: Final = {
+        "tenant": "Acme",
+        "inviter": "Ada",
+        "email": "bob@example.com",
+        "role": "viewer",
+        "account_exists": False,
+    }
+
     tenant = fields.String(required=True)
     inviter = fields.String(required=True)
     email = fields.String(required=True)
@@ -233,6 +266,8 @@ class AcceptInvitation(InvitationToken):
 
 class InvitationAccepted(Schema):
     """Sign in now; ``role`` is the one that a member had already, where there was one."""
+
+    EXAMPLE: Final = {"tenant": "Acme", "role": "viewer"}
 
     tenant_id = fields.UUID(required=True)
     tenant = fields.String(required=True)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.core import clock
 from app.core.ids import new_id
+from app.core.sealed_columns import SealedColumn
 from app.core.stamps import Identified, active_while
 from app.tenancy.models import TenantModel
 
@@ -33,7 +34,7 @@ class DeliveryState(StrEnum):
 class Endpoint(Identified, TenantModel):
     """Where a tenant wants its events sent, and which.
 
-    Secrets are sealed. The former one signs as well until ``former_secret_ends_at``.
+    The former secret signs as well until ``former_secret_ends_at``.
     ``failing_since`` is the time of the first failure after the last success.
     """
 
@@ -42,8 +43,8 @@ class Endpoint(Identified, TenantModel):
     url: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text, default="")
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    secret: Mapped[str] = mapped_column(Text)
-    former_secret: Mapped[str | None] = mapped_column(Text)
+    sealed_secret: Mapped[str] = mapped_column(Text)
+    sealed_former_secret: Mapped[str | None] = mapped_column(Text)
     former_secret_ends_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     failing_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     disabled_reason: Mapped[str | None] = mapped_column(Text)
@@ -52,6 +53,17 @@ class Endpoint(Identified, TenantModel):
     @property
     def enabled(self) -> bool:
         return self.disabled_reason is None
+
+
+def secret_context(endpoint_id: UUID) -> str:
+    """What the secrets of an endpoint are sealed for."""
+    return f"webhook/{endpoint_id}"
+
+
+SEALED = (
+    SealedColumn(Endpoint.sealed_secret, lambda row: secret_context(row.id)),
+    SealedColumn(Endpoint.sealed_former_secret, lambda row: secret_context(row.id)),
+)
 
 
 class Message(TenantModel):

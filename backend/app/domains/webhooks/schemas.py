@@ -111,7 +111,8 @@ class WebhookAttempt(Schema):
     """One try. Without ``finished_at`` it runs, or its process died.
 
     ``error`` is null where it arrived; else refused (by its ``status``), timed_out, name_unknown,
-    address_refused, connection_failed, tls_failed or bad_answer. ``answer`` is its beginning.
+    address_refused, connection_failed, tls_failed, bad_answer or not_signed. ``answer`` is its
+    beginning.
     """
 
     number = fields.Integer(required=True)

@@ -126,7 +126,7 @@ def test_an_orphan_is_dropped(lab: Laboratory, part: str) -> None:
 def half_make(lab: Laboratory, orphan: TenantLocation, part: str) -> None:
     installation, server = lab.installation, lab.manager.server
     template = installation.template(migrations.head())
-    credentials = lab.manager._credentials(orphan)
+    credentials = lab.manager._logins.of(orphan)
     with server.connect_as_provisioner() as connection:
         if part in {"role alone", "unopened"}:
             provisioning.create_role(

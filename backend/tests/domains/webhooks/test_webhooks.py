@@ -148,6 +148,17 @@ def test_failures_are_tried_again_at_growing_pauses(scene: Scene, there: Receive
     assert scene.alice.get(endpoint).get_json()["failing_since"] is None
 
 
+def test_without_its_secret_nothing_is_sent(scene: Scene, there: Receiver) -> None:
+    """What opens secrets is away, or lost the key: this is tried again as any other failure."""
+    endpoint, _ = scene.listen(there.url)
+    scene.sql("UPDATE webhook_endpoints SET sealed_secret = 'x' || sealed_secret")
+    scene.upload()
+    scene.work()
+    (delivery,) = scene.deliveries(endpoint, state="pending")
+    (attempt,) = scene.attempts(endpoint, delivery)
+    assert (attempt["error"], there.received) == ("not_signed", [])
+
+
 def test_what_was_given_up_is_sent_again(scene: Scene, there: Receiver) -> None:
     endpoint, secret = scene.listen(there.url)
     there.answers = [(500, {})]

@@ -1,5 +1,6 @@
 """The key pairs that sign access tokens, kept in the main database with the private part sealed."""
 
+import logging
 import threading
 import time
 from typing import Final
@@ -17,10 +18,10 @@ from app.core.errors import Unavailable
 from app.core.secrets import SecretBox
 from app.core.tokens import SigningKey
 from app.domains.identity import queries
-from app.domains.identity.models import SigningKeyRow
+from app.domains.identity.models import SIGNING_KEY_CONTEXT, SigningKeyRow
 from app.settings import Settings
 
-_CONTEXT: Final = "signing-key"
+logger = logging.getLogger(__name__)
 
 
 class NoSigningKey(Unavailable):
@@ -51,7 +52,7 @@ def new_key(secrets: SecretBox, *, state: str) -> SigningKeyRow:
         kid=ids.new_id().hex,
         state=state,
         public_key=public.decode(),
-        sealed_private_key=secrets.seal(pem.decode(), context=_CONTEXT),
+        sealed_private_key=secrets.seal(pem.decode(), context=SIGNING_KEY_CONTEXT),
     )
 
 
@@ -98,11 +99,24 @@ class DatabaseKeyRing:
                 rows = queries.signing_keys(session)
             self._public = {row.kid: _public(row) for row in rows}
             active = next((row for row in rows if row.state == "active"), None)
-            self._active = None if active is None else SigningKey(active.kid, self._open(active))
+            self._active = None if active is None else self._signing(active)
             self._read_at = time.monotonic()
 
+    def _signing(self, row: SigningKeyRow) -> SigningKey:
+        """A key is opened once; while that cannot be done, the one before signs on."""
+        held = self._active
+        if held is not None and held.kid == row.kid:
+            return held
+        try:
+            return SigningKey(row.kid, self._open(row))
+        except Unavailable:
+            if held is None or held.kid not in self._public:
+                raise
+            logger.warning("the new signing key cannot be opened; the one before signs on")
+            return held
+
     def _open(self, row: SigningKeyRow) -> RSAPrivateKey:
-        pem = self._secrets.open(row.sealed_private_key, context=_CONTEXT).encode()
+        pem = self._secrets.open(row.sealed_private_key, context=SIGNING_KEY_CONTEXT).encode()
         key = serialization.load_pem_private_key(pem, password=None)
         if not isinstance(key, RSAPrivateKey):
             raise TypeError("a signing key is not an RSA key")

@@ -19,7 +19,7 @@ from app.domains.webhooks.events import (
     EndpointUpdated,
     SecretRotated,
 )
-from app.domains.webhooks.models import DisabledReason, Endpoint
+from app.domains.webhooks.models import DisabledReason, Endpoint, secret_context
 from app.domains.webhooks.service import signing
 from app.integrations.customer_http import CustomerHttp, UrlRefused
 from app.tenancy.sessions import TenantSession
@@ -70,7 +70,7 @@ def create_endpoint(
         url=url,
         description=description,
         event_types=sorted(set(event_types)),
-        secret=secrets.seal(secret, context=context_of(session, endpoint_id)),
+        sealed_secret=secrets.seal(secret, context=secret_context(endpoint_id)),
     )
     session.add(endpoint)
     session.flush()  # the database says whether it is active
@@ -135,26 +135,21 @@ def rotate_secret(
     """A new secret; the one until now signs too for so long, and any before that no more."""
     endpoint = found(queries.endpoint_for_change(session, endpoint_id))
     secret = signing.new_secret()
-    endpoint.former_secret = endpoint.secret if overlap_seconds else None
+    endpoint.sealed_former_secret = endpoint.sealed_secret if overlap_seconds else None
     endpoint.former_secret_ends_at = (
         clock.now() + timedelta(seconds=overlap_seconds) if overlap_seconds else None
     )
-    endpoint.secret = secrets.seal(secret, context=context_of(session, endpoint.id))
+    endpoint.sealed_secret = secrets.seal(secret, context=secret_context(endpoint.id))
     events.record(session, SecretRotated(endpoint_id=endpoint.id, overlap_seconds=overlap_seconds))
     return Told(endpoint, secret)
 
 
-def live_secrets(session: TenantSession, secrets: SecretBox, endpoint: Endpoint) -> list[str]:
-    """The newest first."""
-    sealed, ends_at = [endpoint.secret], endpoint.former_secret_ends_at
-    if endpoint.former_secret is not None and ends_at is not None and ends_at > clock.now():
-        sealed.append(endpoint.former_secret)
-    context = context_of(session, endpoint.id)
-    return [secrets.open(each, context=context) for each in sealed]
-
-
-def context_of(session: TenantSession, endpoint_id: UUID) -> str:
-    return f"webhook/{session.location.tenant_id}/{endpoint_id}"
+def live_secrets(endpoint: Endpoint) -> tuple[str, ...]:
+    """Sealed; the newest first."""
+    former, ends_at = endpoint.sealed_former_secret, endpoint.former_secret_ends_at
+    if former is None or ends_at is None or ends_at <= clock.now():
+        return (endpoint.sealed_secret,)
+    return (endpoint.sealed_secret, former)
 
 
 def found(endpoint: Endpoint | None) -> Endpoint:

@@ -1,5 +1,6 @@
 """One attempt at a delivery: taken, sent with no transaction open, and written down."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from app.core import clock
+from app.core.errors import Unavailable
 from app.core.secrets import SecretBox
 from app.core.tallies import Tallies
 from app.domains.webhooks import policy, queries
@@ -18,11 +20,14 @@ from app.domains.webhooks.models import (
     DeliveryState,
     DisabledReason,
     Endpoint,
+    secret_context,
 )
 from app.domains.webhooks.service import deliveries, endpoints, signing
 from app.integrations.customer_http import Answer, CustomerHttp, NoAnswer
 from app.settings import Settings
 from app.tenancy.sessions import TenantSession
+
+logger = logging.getLogger(__name__)
 
 OpenSession = Callable[[], AbstractContextManager[TenantSession]]
 
@@ -43,9 +48,12 @@ _GONE: Final = 410
 class _Outgoing:
     delivery_id: UUID
     number: int
+    endpoint_id: UUID
     url: str
-    headers: dict[str, str]
+    message_id: UUID
     body: bytes
+    sent_at: datetime
+    sealed_secrets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +117,32 @@ class Sender:
         session.add(
             Attempt(delivery_id=delivery.id, number=number, url=endpoint.url, started_at=now)
         )
-        body = delivery.message.body.encode()
-        secrets = endpoints.live_secrets(session, self._secrets, endpoint)
-        signed = signing.headers(delivery.message_id, body, sent_at=now, secrets=secrets)
         return _Outgoing(
             delivery_id=delivery.id,
             number=number,
+            endpoint_id=endpoint.id,
             url=endpoint.url,
-            headers={"Content-Type": "application/json", "User-Agent": _AGENT, **signed},
-            body=body,
+            message_id=delivery.message_id,
+            body=delivery.message.body.encode(),
+            sent_at=now,
+            sealed_secrets=endpoints.live_secrets(endpoint),
         )
+
+    def _headers(self, outgoing: _Outgoing) -> dict[str, str]:
+        context = secret_context(outgoing.endpoint_id)
+        secrets = [self._secrets.open(each, context=context) for each in outgoing.sealed_secrets]
+        signed = signing.headers(
+            outgoing.message_id, outgoing.body, sent_at=outgoing.sent_at, secrets=secrets
+        )
+        return {"Content-Type": "application/json", "User-Agent": _AGENT, **signed}
 
     def _send(self, outgoing: _Outgoing) -> _Outcome:
         try:
-            answer = self._client.post(outgoing.url, body=outgoing.body, headers=outgoing.headers)
+            headers = self._headers(outgoing)
+            answer = self._client.post(outgoing.url, body=outgoing.body, headers=headers)
+        except Unavailable as error:  # what opens secrets, for one
+            logger.warning("a webhook could not be signed", extra={"reason": error.detail})
+            return _Outcome(error="not_signed", detail="Its secret could not be read just now.")
         except NoAnswer as error:
             return _Outcome(error=error.reason, detail=str(error))
         arrived = 200 <= answer.status < 300  # noqa: PLR2004  # RFC 9110, section 15.3

@@ -1,0 +1,68 @@
+"""Vault, set up for an installation of this worker's own."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import hvac
+import pytest
+from hvac.exceptions import InvalidRequest
+
+from app.core import ids
+from embedded import vault as vault_server
+from embedded.real import vault_program
+from embedded.vault import VaultServer
+from tests.integrations.faults import FaultProxy, faulty
+from tests.integrations.vault.rooms import Strongroom
+
+_SKIPPED = "needs Vault: scripts/services.py run"
+
+
+@pytest.fixture(scope="session")
+def room(server_urls: dict[str, str]) -> Strongroom:
+    """On the run's server, in mounts of this worker's own; nobody seals it."""
+    if not server_urls.get("vault"):
+        pytest.skip(_SKIPPED)
+    return _strongroom(vault_server.client(server_urls["vault"]))
+
+
+@pytest.fixture(scope="session")
+def sealable(
+    server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VaultServer]:
+    """A server of this worker's own, which each test leaves unsealed."""
+    binary = vault_program()
+    if not server_urls.get("vault") or binary is None:
+        pytest.skip(_SKIPPED)
+    with VaultServer(tmp_path_factory.mktemp("vault"), binary=binary) as server:
+        yield server
+
+
+@pytest.fixture
+def untouched(server_urls: dict[str, str], tmp_path: Path) -> Iterator[VaultServer]:
+    """A server that nobody has initialised."""
+    binary = vault_program()
+    if not server_urls.get("vault") or binary is None:
+        pytest.skip(_SKIPPED)
+    with VaultServer(tmp_path / "server", binary=binary, untouched=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sealable_room(sealable: VaultServer) -> Strongroom:
+    return _strongroom(sealable.root())
+
+
+@pytest.fixture
+def proxy(room: Strongroom) -> Iterator[FaultProxy]:
+    """Between a client and the run's server."""
+    parts = urlsplit(room.access.vault_addr)
+    with faulty(parts.hostname or "", parts.port or 0) as between:
+        yield between
+
+
+def _strongroom(root: hvac.Client) -> Strongroom:
+    with suppress(InvalidRequest):  # another worker was first
+        root.sys.enable_auth_method("approle")
+    return Strongroom(root, f"t{ids.new_id().hex}")
