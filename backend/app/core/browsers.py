@@ -37,8 +37,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def _tell(response: Response) -> Response:
+        told = {name.lower() for name, _ in response.headers}
         for name, value in always.items():
-            response.headers.setdefault(name, value)
+            if name.lower() not in told:
+                response.headers.add(name, value)
         if settings.cors_origins:
             _allow_origin(response, settings.cors_origins)
         return response

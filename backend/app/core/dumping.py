@@ -41,15 +41,19 @@ def _of_schema(schema: Schema) -> Dump | None:
     if len(compound) < len(inner) or not all(map(_is_native, named.values())):
         return None
     keys, kinds = tuple(named), tuple(_KINDS.get(type(field)) for field in named.values())
-    names = [field.attribute or name for name, field in schema.dump_fields.items()]
+    names = tuple(field.attribute or name for name, field in schema.dump_fields.items())
+    renamed = names != keys
     item_of, attribute_of = _all_of(itemgetter, names), _all_of(attrgetter, names)
 
     def dump(item: Any) -> Any:
         try:
-            values = (item_of if hasattr(item, "__getitem__") else attribute_of)(item)
+            if type(item) is dict and not renamed and tuple(item) == keys:  # as a list's rows are
+                values, dumped = tuple(item.values()), item.copy()
+            else:
+                values = (item_of if hasattr(item, "__getitem__") else attribute_of)(item)
+                dumped = dict(zip(keys, values, strict=True))
             if tuple(map(type, values)) != kinds:
                 _require_kinds(values, kinds)
-            dumped = dict(zip(keys, values, strict=True))
             for key, of_value in compound:
                 dumped[key] = None if dumped[key] is None else of_value(dumped[key])
         except (KeyError, AttributeError, _Unforeseen):

@@ -1,4 +1,4 @@
-"""Finds connections that died while they lay idle, without a round trip for each checkout."""
+"""Keeps pools sound: what died while it lay idle is found, what was changed is changed back."""
 
 import select
 import time
@@ -14,8 +14,14 @@ def watch(engine: Engine) -> None:
     """At checkout, look at the socket; ping only where it has something to say or was idle long.
 
     A server that ends a connection sends a message and FIN, so its socket is readable. What a
-    firewall drops in silence is found by the ping.
+    firewall drops in silence is found by the ping. Who borrowed a connection for reads without a
+    transaction gives it back as it was.
     """
+
+    @event.listens_for(engine, "reset")
+    def _restore(connection: Any, _record: Any, _state: Any) -> None:
+        if connection.autocommit:
+            connection.autocommit = False
 
     @event.listens_for(engine, "checkin")
     def _remember(_connection: Any, record: Any) -> None:

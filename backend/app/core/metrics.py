@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hmac import compare_digest
 from threading import Lock, Thread
 from typing import Final, Generic, cast
@@ -247,8 +248,14 @@ def init_app(
 
 def observe_request(*, method: str, route: str, status: int, seconds: float) -> None:
     """``method`` and ``route`` are of a small set: each pair costs memory for ever."""
-    _requests.labels(method, route, str(status)).inc()
-    _seconds.labels(method, route).observe(seconds)
+    counter, histogram = _figures_of(method, route, status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache
+def _figures_of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return _requests.labels(method, route, str(status)), _seconds.labels(method, route)
 
 
 def observe_limit(limit: str) -> None:

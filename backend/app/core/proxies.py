@@ -7,6 +7,7 @@ Werkzeug's ProxyFix counts hops instead: it believes whoever reaches the port wi
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -74,6 +75,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
     """The address, IPv4 where it is mapped into IPv6 (RFC 4291, 2.5.5.2); None if it is none."""
     try:

@@ -15,13 +15,15 @@ cannot count, requests pass uncounted, and the figures and the log say so.
 import logging
 import time
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import ceil
 from threading import Lock
 from typing import Final, cast
 
 from flask import Flask, Response, current_app, g, request
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import NoScriptError, RedisError
 
 from app.core.caller import Caller
 from app.core.errors import TooManyRequests
@@ -114,7 +116,6 @@ class Rates:
     def __init__(self, redis: Redis, counters: Counters, settings: Settings) -> None:
         self.redis = redis
         self._script = redis.register_script(_COUNT)
-        self._counters = counters
         self._window = settings.request_window_seconds
         self._limits = {
             "user": settings.requests_per_user,
@@ -122,17 +123,16 @@ class Rates:
             "address": settings.requests_per_address,
         }
         self._pause = Pause()
+        self._key = lru_cache(maxsize=4096)(partial(counters.key, "requests"))
 
     def count(self, subjects: dict[str, str]) -> Counted | None:
         """Counts one request of these subjects, by name of limit; None where nobody counts."""
         if not self._pause.may_ask():
             return None
-        keys = [self._counters.key("requests", name, each) for name, each in subjects.items()]
+        keys = [self._key(name, each) for name, each in subjects.items()]
         step = self._window * _MICROSECONDS // _STEPS
         try:
-            answer = self._script(
-                keys=keys, args=[step, *(self._limits[name] for name in subjects)]
-            )
+            answer = self._ask(keys, [step, *(self._limits[name] for name in subjects)])
         except RedisError as error:
             self._pause.begin(error)
             return None
@@ -143,6 +143,20 @@ class Rates:
             return Counted(left=found)
         seconds = ceil(wait / _MICROSECONDS)
         return Counted(left=found, refused=list(subjects)[refusing - 1], wait=seconds)
+
+    def _ask(self, keys: list[str], arguments: list[int]) -> object:
+        """By a connection of the client's: its own way to one takes twice the time."""
+        pool = self.redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command(  # type: ignore[no-untyped-call]
+                "EVALSHA", self._script.sha, len(keys), *keys, *arguments
+            )
+            return connection.read_response()
+        except (NoScriptError, ConnectionLost):  # a server, or a connection, that is new
+            return self._script(keys=keys, args=arguments)
+        finally:
+            pool.release(connection)
 
     def headers(self, counted: Counted) -> dict[str, str]:
         """draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4."""

@@ -5,7 +5,6 @@ ways are used, they must agree. Nothing here asks a database; whether the names 
 the same one's, is decided where access is (`Edge.identify`).
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -15,6 +14,7 @@ from flask import Flask, Request, current_app
 from werkzeug.routing import BaseConverter
 
 from app.core.errors import BadRequest
+from app.core.proxies import parse_address
 from app.settings import Settings
 
 HEADER: Final = "X-Tenant-Slug"
@@ -106,8 +106,4 @@ def current_tenant_names() -> TenantNames:
 
 def _may_be_a_domain(name: str) -> bool:
     """Addresses and names without a dot are how machines and people reach the API itself."""
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return "." in name
-    return False
+    return "." in name and parse_address(name.strip("[]")) is None

@@ -47,7 +47,6 @@ class TenantDatabaseManager:
         self.installation = Installation(settings.installation_id)
         self.servers = Servers(settings, self.installation, registry=registry, secrets=secrets)
         self.engine = create_tenant_engine(self._connect, Budget.of(settings))
-        self._reading_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.patience = applying.Patience(
             lock_timeout_ms=settings.migration_lock_timeout_ms,
             statement_timeout_ms=settings.migration_statement_timeout_ms,
@@ -81,7 +80,7 @@ class TenantDatabaseManager:
             NotFound, TenantBusy: as `tenant_db_session`.
         """
         location = self._locate(tenant)
-        with located(location), TenantReads(self._reading_engine, location) as session:
+        with located(location), TenantReads(self.engine, location) as session:
             yield session
 
     # Life of a tenant's database.

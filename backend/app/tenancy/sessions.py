@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from app.core.db import PlaneSession, Question
+from app.core.db import PlaneSession, Question, without_transaction
 from app.tenancy.locations import TenantLocation
 from app.tenancy.models import TenantModel
 
@@ -23,13 +23,25 @@ class TenantSession(PlaneSession):
     def another(self) -> "TenantSession":
         return TenantSession(self.get_bind(), self.location)
 
+    def claim(self, connection: Connection) -> None:
+        connection.execution_options(tenant=self.location.key)
+
 
 class TenantReads(TenantSession):
     """Each of its statements stands alone: there is no transaction, and so nothing to write in."""
 
     def ask(self, question: Question, values: Mapping[str, object]) -> list[Any]:
-        """The rows of a question that is asked in every request."""
-        return question.ask(self.connection(), values)
+        """The rows of a question that is asked in every request.
+
+        It takes a connection for itself, and spares what a session does around a statement.
+        """
+        with self.get_bind().connect() as connection:
+            self.claim(connection)
+            return question.ask(connection, values)
+
+    def claim(self, connection: Connection) -> None:
+        super().claim(connection)
+        without_transaction(connection)
 
     def flush(self, objects: Any = None) -> None:
         if self.new or self.dirty or self.deleted:
@@ -38,5 +50,5 @@ class TenantReads(TenantSession):
 
 
 @event.listens_for(TenantSession, "after_begin", propagate=True)
-def _name_the_tenant(session: TenantSession, _transaction: Any, connection: Connection) -> None:
-    connection.execution_options(tenant=session.location.key)
+def _claim(session: TenantSession, _transaction: Any, connection: Connection) -> None:
+    session.claim(connection)

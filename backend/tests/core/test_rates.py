@@ -76,7 +76,7 @@ def left(rates: Rates, **subjects: str) -> dict[str, int] | str:
 def age(redis: Redis, rates: Rates, steps: int, **subjects: str) -> None:
     """As if all that was counted had been so many steps of the window earlier."""
     for name, each in subjects.items():
-        key = rates._counters.key("requests", name, each)
+        key = rates._key(name, each)
         kept: Any = redis.hgetall(key)
         redis.delete(key)
         moved: dict[Any, Any] = {"n": kept.pop("n"), "at": int(kept.pop("at")) - steps}
@@ -121,7 +121,7 @@ def test_a_counter_stays_small_whatever_the_limit(settings: Settings) -> None:
         for _ in range(70):
             left(counter, user="alice")
             age(counter.redis, counter, 1, user="alice")
-        key = counter._counters.key("requests", "user", "alice")
+        key = counter._key("user", "alice")
         kept: Any = counter.redis.hgetall(key)
         assert len(kept) <= 2 + 61
         assert int(kept["n"]) == sum(int(kept[slot]) for slot in kept if slot.isdecimal())
@@ -255,14 +255,14 @@ def test_without_redis_requests_pass_and_nobody_signs_in(
     asked = 0
     with limited(settings, **away) as app, caplog.at_level(logging.WARNING):
         there, before = elsewhere(alice, app), limit_figure("uncounted")
-        script = app.extensions["rates"]._script
+        question = app.extensions["rates"]._ask
 
-        def ask(**given: Any) -> Any:
+        def ask(*given: Any) -> Any:
             nonlocal asked
             asked += 1
-            return script(**given)
+            return question(*given)
 
-        monkeypatch.setattr(app.extensions["rates"], "_script", ask)
+        monkeypatch.setattr(app.extensions["rates"], "_ask", ask)
         answers = [there.get(ME) for _ in range(8)]
         body = {"email": alice.email, "password": "a guess"}
         login = app.test_client().post("/api/auth/login", json=body)

@@ -1,6 +1,8 @@
 """Transactions of the main plane: what is committed, what follows, what is written despite."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from app.core.db import (
     PlatformUnavailable,
     WrongPlane,
     after_commit,
+    main_reads,
     main_session,
     platform_session,
     record_despite,
@@ -63,6 +66,17 @@ def test_any_error_rolls_it_back(person: Person, error: BaseException) -> None:
     with pytest.raises(type(error)):
         fail()
     assert name_of(person.user_id) == "Alice"
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT 1 / 0"])
+def test_who_reads_without_a_transaction_gives_a_connection_back_with_one(
+    context: Flask, statement: str
+) -> None:
+    with suppress(DBAPIError), main_reads() as connection:
+        driver: Any = connection.connection.driver_connection
+        assert driver.autocommit
+        connection.execute(text(statement))
+    assert not driver.autocommit
 
 
 def test_what_is_put_off_happens_after_the_commit(person: Person) -> None:

@@ -19,11 +19,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
 from app.core import ids
-from app.core.db import main_session
+from app.core.db import Question, main_session
 from app.core.errors import Unavailable
 from app.tenancy import connections
 from app.tenancy.connections import TenantBusy, WrongTenant
-from app.tenancy.locations import TenantLocation, located
+from app.tenancy.locations import NoTenant, TenantLocation, located
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.sessions import TenantSession
 from embedded.ports import free_port
@@ -90,6 +90,32 @@ def test_a_session_carried_into_another_context_stays_with_its_tenant(
     with located(acme):
         assert session.scalar(text("SELECT current_database()")) == acme.database
         session.close()
+
+
+def test_reads_carried_into_another_context_reach_no_tenant(
+    manager: TenantDatabaseManager, acme: TenantLocation, globex: TenantLocation
+) -> None:
+    where = Question(b"SELECT current_database()")
+    with manager.tenant_reads(acme) as session:
+        assert session.ask(where, {}) == [(acme.database,)]
+        with located(globex), pytest.raises(WrongTenant):
+            session.ask(where, {})
+    with pytest.raises(NoTenant):
+        session.ask(where, {})
+
+
+def test_who_read_a_tenants_data_leaves_a_connection_for_transactions(
+    manager: TenantDatabaseManager, acme: TenantLocation
+) -> None:
+    with manager.tenant_reads(acme) as reads:
+        reads.ask(Question(b"SELECT 1"), {})
+        reads.scalar(text("SELECT 1"))
+    with suppress(ZeroDivisionError), manager.tenant_db_session(acme) as session:
+        session.execute(text("SELECT set_config('app.note', 'rolled back', false)"))
+        raise ZeroDivisionError
+    with manager.tenant_db_session(acme) as session:
+        assert not session.scalar(text("SELECT current_setting('app.note', true)"))
+    assert manager.pool.counts["opened"] == 1
 
 
 def test_a_slot_is_never_filled_for_another_tenant(

@@ -40,7 +40,7 @@ _COLUMNS: Final = (
     Document.created_at,
     Document.updated_at,
 )
-_NAMES: Final = (*(column.key for column in _COLUMNS), "position")
+NAMES: Final = tuple(column.key for column in _COLUMNS)
 SORTS: Final[Mapping[str, InstrumentedAttribute[Any]]] = {
     "created": Document.created_at,
     "name": Document.folded_name,
@@ -78,8 +78,8 @@ def page(
     after: tuple[Any, UUID] | None,
     limit: int,
     filters: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """Up to ``limit`` rows; each has its place in the order as ``position``.
+) -> list[tuple[Any, ...]]:
+    """Up to ``limit`` rows: the values of `NAMES`, and last the one that decides the order.
 
     ``filters`` are values by the names of `FILTERS`, None for one that is not wanted.
     """
@@ -93,7 +93,7 @@ def page(
     if "name" in wanted:
         values["name"] = wanted["name"].casefold()
         values["name_parts"] = _parts_of(values["name"])
-    return [dict(zip(_NAMES, row, strict=True)) for row in session.ask(question, values)]
+    return session.ask(question, values)
 
 
 @lru_cache(maxsize=512)

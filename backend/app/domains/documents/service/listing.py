@@ -38,7 +38,8 @@ def list_documents(
     rows = listing.page(
         session, sort=sort, descending=descending, after=after, limit=limit + 1, filters=filters
     )
-    return Page(rows[:limit], _next(cursors, rows, limit, query))
+    items = [dict(zip(listing.NAMES, row, strict=False)) for row in rows[:limit]]
+    return Page(items, _next(cursors, rows, limit, query))
 
 
 def _types(content_type: str | None) -> dict[str, str]:
@@ -51,15 +52,14 @@ def _types(content_type: str | None) -> dict[str, str]:
 
 
 def _next(
-    cursors: Cursors, rows: Sequence[dict[str, Any]], limit: int, query: object
+    cursors: Cursors, rows: Sequence[tuple[Any, ...]], limit: int, query: object
 ) -> str | None:
     if len(rows) <= limit:
         return None
-    last = rows[limit - 1]
-    value = last["position"]
+    document_id, *_, value = rows[limit - 1]
     if isinstance(value, datetime):
         value = value.isoformat()
-    return cursors.dump_position([value, last["id"].hex], query=query)
+    return cursors.dump_position([value, document_id.hex], query=query)
 
 
 def _position(sort: str, values: list[Any]) -> tuple[Any, UUID]:
