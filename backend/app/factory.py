@@ -34,7 +34,7 @@ from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.core.http import Plane
 from app.core.messages import Publisher
-from app.core.secrets import FernetBox, derived_key
+from app.core.secrets import FernetBox, SecretBox, derived_key
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
 from app.domains.access import service as access
@@ -76,6 +76,14 @@ from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
 from app.domains.outbox.service.relaying import Outboxes
 from app.domains.sealing import tasks as sealing_tasks
+from app.domains.sso import models as sso_models
+from app.domains.sso import tasks as sso_tasks
+from app.domains.sso.routes import configuration as sso_configuration
+from app.domains.sso.routes import login as sso_login
+from app.domains.sso.routes import profile as sso_profile
+from app.domains.sso.service import Ports as SsoPorts
+from app.domains.sso.service import upkeep as sso_upkeep
+from app.domains.sso.service.parcels import Parcels
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
 from app.domains.tenants.routes import (
@@ -92,7 +100,7 @@ from app.domains.webhooks import models as webhook_models
 from app.domains.webhooks import routes as webhook_routes
 from app.domains.webhooks import tasks as webhook_tasks
 from app.domains.webhooks.service import sending
-from app.integrations import customer_http, dns, mailer, storage, vault
+from app.integrations import customer_http, dns, entra, graph, mailer, storage, vault
 from app.settings import Settings
 from app.settings.vault_client import VaultClient
 from app.tenancy import manager as tenancy
@@ -109,6 +117,9 @@ BLUEPRINTS = (
     invitations.blueprint,
     registrations.blueprint,
     access_routes.blueprint,
+    sso_configuration.blueprint,
+    sso_login.blueprint,
+    sso_profile.blueprint,
     audit_routes.blueprint,
     outbox_routes.blueprint,
     activity_routes.blueprint,
@@ -129,6 +140,7 @@ MODELS = (
     key_models,
     identity_models,
     tenant_models,
+    sso_models,
     fleet_models,
     document_models,
     webhook_models,
@@ -139,6 +151,7 @@ TASKS = (
     key_tasks,
     identity_tasks,
     tenant_tasks,
+    sso_tasks,
     fleet_tasks,
     document_tasks,
     outbox_tasks,
@@ -199,11 +212,12 @@ def create_app(settings: Settings) -> Flask:
         "passwords": Passwords(settings),
         "edge": RequestEdge(manager),
         "open_tenant": open_tenant,
+        "sso": sso_ports(app, settings, secrets),
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    init_metrics(app, settings, manager)
+    publish_figures(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager, app.extensions["vault"]))
     app.shell_context_processor(shell_context)
@@ -235,6 +249,16 @@ def configure(app: Flask, settings: Settings) -> None:
     # /documents/ is not /documents: one address for one thing.
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
+
+
+def sso_ports(app: Flask, settings: Settings, secrets: SecretBox) -> SsoPorts:
+    return SsoPorts(
+        settings=settings,
+        secrets=secrets,
+        entra=entra.Entra(settings),
+        graph=graph.Graph(settings),
+        parcels=Parcels(app.extensions["redis"], secrets, settings),
+    )
 
 
 class RequestEdge:
@@ -302,13 +326,14 @@ def answer_box(settings: Settings) -> FernetBox:
     return FernetBox([own, *(key.get_secret_value() for key in settings.secrets_keys)])
 
 
-def init_metrics(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
+def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
     metrics.init_app(
         app,
         settings,
         pool=manager.pool.figures,
         jobs=job_figures,
         events=event_figures,
+        sso=sso_figures,
         webhooks=webhook_figures,
     )
 
@@ -321,6 +346,11 @@ def job_figures() -> metrics.JobFigures:
 def event_figures() -> metrics.EventFigures:
     with db.main_session() as session:
         return letters.backlog(session)
+
+
+def sso_figures() -> metrics.SsoFigures:
+    with db.main_session() as session:
+        return sso_upkeep.figures(session)
 
 
 def webhook_figures() -> dict[str, int]:

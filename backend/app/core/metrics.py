@@ -15,7 +15,7 @@ from typing import Final, Generic, cast
 
 from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -103,6 +103,15 @@ class EventFigures:
     lag_age_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SsoFigures:
+    """``identities`` by status, ``refreshes`` by outcome since the installation was made."""
+
+    identities: Mapping[str, int]
+    refreshes: Mapping[str, int]
+    soonest_expiry_seconds: float
+
+
 class Metrics:
     """Where this process's figures come from, and who may read them."""
 
@@ -114,6 +123,7 @@ class Metrics:
         pool: Callable[[], PoolFigures],
         jobs: Callable[[], JobFigures],
         events: Callable[[], EventFigures],
+        sso: Callable[[], SsoFigures],
         webhooks: Callable[[], Mapping[str, int]],
     ) -> None:
         self.token = settings.metrics_token
@@ -123,6 +133,7 @@ class Metrics:
         self._told: dict[str, int] = {}
         self._jobs = Errand(app, jobs, name="job figures")
         self._events = Errand(app, events, name="event figures")
+        self._sso = Errand(app, sso, name="sso figures")
         self._webhooks = Errand(app, webhooks, name="webhook figures")
 
     def text(self) -> bytes:
@@ -135,6 +146,7 @@ class Metrics:
         asked = CollectorRegistry()
         asked.register(_Collector(self._jobs, _told_of_jobs))
         asked.register(_Collector(self._events, _told_of_events))
+        asked.register(_Collector(self._sso, _told_of_sso))
         asked.register(_Collector(self._webhooks, _told_of_webhooks))
         return generate_latest(registry) + generate_latest(asked)
 
@@ -159,8 +171,8 @@ class Metrics:
             self.sample()
 
 
-Family = GaugeMetricFamily | CounterMetricFamily
-Told = Iterable[Family]
+# Name, meaning, value; or a family that has several.
+Told = Iterable[tuple[str, str, float] | Metric]
 
 
 class _Collector(Collector, Generic[Result]):
@@ -170,53 +182,68 @@ class _Collector(Collector, Generic[Result]):
         self._errand = errand
         self._told = told
 
-    def collect(self) -> Iterable[Family]:
+    def collect(self) -> Iterable[Metric]:
         try:
             figures = self._errand.begin().result(timeout=_DATABASE_SECONDS)
         except Exception as error:  # noqa: BLE001  # the other figures tell the more
             logger.warning("some figures are left out", extra={"reason": str(error)})
             return
-        yield from self._told(figures)
-
-
-def _gauges(*told: tuple[str, str, float]) -> Told:
-    """Of name, meaning and value."""
-    for name, meaning, value in told:
-        yield GaugeMetricFamily(name, meaning, value=value)
+        for told in self._told(figures):
+            if isinstance(told, Metric):
+                yield told
+            else:
+                name, meaning, value = told
+                yield GaugeMetricFamily(name, meaning, value=value)
 
 
 def _told_of_jobs(figures: JobFigures) -> Told:
-    return _gauges(
-        ("tenantry_jobs_due", "Jobs whose time has come.", figures.due),
-        ("tenantry_jobs_failed", "Jobs that were given up.", figures.failed),
-        (
-            "tenantry_jobs_oldest_due_seconds",
-            "How long the oldest of the due jobs has been due.",
-            figures.oldest_due_seconds,
-        ),
+    yield "tenantry_jobs_due", "Jobs whose time has come.", figures.due
+    yield "tenantry_jobs_failed", "Jobs that were given up.", figures.failed
+    yield (
+        "tenantry_jobs_oldest_due_seconds",
+        "How long the oldest of the due jobs has been due.",
+        figures.oldest_due_seconds,
     )
 
 
 def _told_of_events(figures: EventFigures) -> Told:
-    return _gauges(
-        (
-            "tenantry_events_unsent",
-            "Events in the main database's outbox that no relay has sent yet.",
-            figures.unsent,
-        ),
-        ("tenantry_events_parked", "Events that are tried again by themselves.", figures.parked),
-        ("tenantry_events_dead", "Dead letters.", figures.dead),
-        (
-            "tenantry_events_oldest_parked_seconds",
-            "How long the oldest of the parked events has waited.",
-            figures.oldest_parked_seconds,
-        ),
-        ("tenantry_events_lag", "Messages in Kafka that no consumer has read.", figures.lag),
-        (
-            "tenantry_events_lag_age_seconds",
-            "How long ago the lag of some partition was last measured, as consumers always do.",
-            figures.lag_age_seconds,
-        ),
+    yield (
+        "tenantry_events_unsent",
+        "Events in the main database's outbox that no relay has sent yet.",
+        figures.unsent,
+    )
+    yield "tenantry_events_parked", "Events that are tried again by themselves.", figures.parked
+    yield "tenantry_events_dead", "Dead letters.", figures.dead
+    yield (
+        "tenantry_events_oldest_parked_seconds",
+        "How long the oldest of the parked events has waited.",
+        figures.oldest_parked_seconds,
+    )
+    yield "tenantry_events_lag", "Messages in Kafka that no consumer has read.", figures.lag
+    yield (
+        "tenantry_events_lag_age_seconds",
+        "How long ago the lag of some partition was last measured: consumers do so all the time.",
+        figures.lag_age_seconds,
+    )
+
+
+def _told_of_sso(figures: SsoFigures) -> Told:
+    identities = GaugeMetricFamily(
+        "tenantry_sso_identities", "People linked with a directory.", labels=["status"]
+    )
+    for status, count in figures.identities.items():
+        identities.add_metric([status], count)
+    yield identities
+    refreshes = CounterMetricFamily(
+        "tenantry_sso_refreshes", "How renewing tokens ended.", labels=["outcome"]
+    )
+    for outcome, count in figures.refreshes.items():
+        refreshes.add_metric([outcome], count)
+    yield refreshes
+    yield (
+        "tenantry_sso_soonest_expiry_seconds",
+        "How long until the first of the connected people's tokens expires; negative once it has.",
+        figures.soonest_expiry_seconds,
     )
 
 
@@ -238,10 +265,11 @@ def init_app(
     pool: Callable[[], PoolFigures],
     jobs: Callable[[], JobFigures],
     events: Callable[[], EventFigures],
+    sso: Callable[[], SsoFigures],
     webhooks: Callable[[], Mapping[str, int]],
 ) -> None:
     app.extensions["metrics"] = Metrics(
-        app, settings, pool=pool, jobs=jobs, events=events, webhooks=webhooks
+        app, settings, pool=pool, jobs=jobs, events=events, sso=sso, webhooks=webhooks
     )
     app.add_url_rule("/metrics", "metrics", metrics)
 

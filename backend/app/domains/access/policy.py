@@ -13,7 +13,7 @@ _ADMIN: Final = _USER | {
     "webhooks:manage",
     "audit:read",
 }
-_OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete", "exports:manage"}
+_OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete", "exports:manage", "sso:manage"}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
 PLATFORM_ADMIN: Final = frozenset(
