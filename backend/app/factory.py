@@ -23,6 +23,7 @@ from app.core import (
     proxies,
     rates,
     redis,
+    tallies,
     tasks,
     tenant_names,
     throttle,
@@ -98,7 +99,12 @@ from app.domains.tenants.routes import (
     tenants,
 )
 from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
-from app.integrations import dns, entra, graph, mailer, storage, vault
+from app.domains.webhooks import consumers as webhook_consumers
+from app.domains.webhooks import models as webhook_models
+from app.domains.webhooks import routes as webhook_routes
+from app.domains.webhooks import tasks as webhook_tasks
+from app.domains.webhooks.service import sending
+from app.integrations import customer_http, dns, entra, graph, mailer, storage, vault
 from app.settings import Settings
 from app.settings.vault_client import VaultClient
 from app.tenancy import manager as tenancy
@@ -122,6 +128,7 @@ BLUEPRINTS = (
     audit_routes.blueprint,
     outbox_routes.blueprint,
     activity_routes.blueprint,
+    webhook_routes.blueprint,
     backup_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
@@ -141,6 +148,7 @@ MODELS = (
     sso_models,
     fleet_models,
     document_models,
+    webhook_models,
     backup_models,
 )
 TASKS = (
@@ -152,11 +160,12 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    webhook_tasks,
     backup_tasks,
     audit_tasks,
     sealing_tasks,
 )
-CONSUMERS = (activity_consumers, document_consumers)
+CONSUMERS = (activity_consumers, document_consumers, webhook_consumers)
 SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
@@ -173,6 +182,7 @@ def create_app(settings: Settings) -> Flask:
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     redis.init_app(app, settings)
+    tallies.init_app(app, settings)
     recorders = (AuditRecorder(settings), Recorder(marks.init_app(app, settings)), auth_log.log)
     events.init_app(app, recorders)
     throttle.init_app(app, settings)
@@ -183,6 +193,7 @@ def create_app(settings: Settings) -> Flask:
     storage.init_app(app, storage.create(settings))
     dns.init_app(app, dns.SystemDns(settings.dns_servers, timeout=settings.dns_timeout))
     mailer.init_app(app, mailer.create_mailer(settings))
+    customer_http.init_app(app, customer_http.create(settings))
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)
@@ -330,6 +341,7 @@ def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatab
         events=event_figures,
         sso=sso_figures,
         audit=audit_figures,
+        webhooks=webhook_figures,
     )
 
 
@@ -351,6 +363,10 @@ def sso_figures() -> metrics.SsoFigures:
 def audit_figures() -> metrics.AuditFigures:
     with db.main_session() as session:
         return audit_backlog.backlog(session)
+
+
+def webhook_figures() -> dict[str, int]:
+    return tallies.current_tallies().read(sending.TALLY)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:

@@ -133,6 +133,7 @@ class Metrics:
         events: Callable[[], EventFigures],
         sso: Callable[[], SsoFigures],
         audit: Callable[[], AuditFigures],
+        webhooks: Callable[[], Mapping[str, int]],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -143,6 +144,7 @@ class Metrics:
         self._events = Errand(app, events, name="event figures")
         self._sso = Errand(app, sso, name="sso figures")
         self._audit = Errand(app, audit, name="audit figures")
+        self._webhooks = Errand(app, webhooks, name="webhook figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -156,6 +158,7 @@ class Metrics:
         asked.register(_Collector(self._events, _told_of_events))
         asked.register(_Collector(self._sso, _told_of_sso))
         asked.register(_Collector(self._audit, _told_of_audit))
+        asked.register(_Collector(self._webhooks, _told_of_webhooks))
         return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
@@ -184,7 +187,7 @@ Told = Iterable[tuple[str, str, float] | Metric]
 
 
 class _Collector(Collector, Generic[Result]):
-    """Asked at each reading; without the main database its figures are left out."""
+    """Asked at each reading; without the server that knows them its figures are left out."""
 
     def __init__(self, errand: Errand[Result], told: Callable[[Result], Told]) -> None:
         self._errand = errand
@@ -268,6 +271,17 @@ def _told_of_audit(figures: AuditFigures) -> Told:
     )
 
 
+def _told_of_webhooks(figures: Mapping[str, int]) -> Told:
+    attempts = CounterMetricFamily(
+        "tenantry_webhook_attempts",
+        "Attempts to deliver an event to a webhook endpoint, by what came of them.",
+        labels=["outcome"],
+    )
+    for outcome, count in sorted(figures.items()):
+        attempts.add_metric([outcome], count)
+    yield attempts
+
+
 def init_app(
     app: Flask,
     settings: Settings,
@@ -277,9 +291,17 @@ def init_app(
     events: Callable[[], EventFigures],
     sso: Callable[[], SsoFigures],
     audit: Callable[[], AuditFigures],
+    webhooks: Callable[[], Mapping[str, int]],
 ) -> None:
     app.extensions["metrics"] = Metrics(
-        app, settings, pool=pool, jobs=jobs, events=events, sso=sso, audit=audit
+        app,
+        settings,
+        pool=pool,
+        jobs=jobs,
+        events=events,
+        sso=sso,
+        audit=audit,
+        webhooks=webhooks,
     )
     app.add_url_rule("/metrics", "metrics", metrics)
 

@@ -26,7 +26,7 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 # Every queue that a worker consumes, by name.
-QUEUES: Final = ("default", "documents", "fleet", "mail", "sso")
+QUEUES: Final = ("default", "documents", "fleet", "mail", "sso", "webhooks")
 
 # A message comes back to the queue after this many seconds without an acknowledgement, so no job
 # may run longer.

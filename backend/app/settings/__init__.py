@@ -22,6 +22,7 @@ from app.settings.stored import Stored, check_transit, read_stored, signed_in
 from app.settings.tenants import Tenants
 from app.settings.vault import Vault, VaultAccess
 from app.settings.vault_client import VaultFault
+from app.settings.webhooks import Webhooks
 
 __all__ = [
     "Environment",
@@ -40,7 +41,9 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Audit, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation):
+class Settings(
+    Webhooks, Audit, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation
+):
     """All groups together."""
 
     _stored: frozenset[str] = PrivateAttr(default=frozenset())

@@ -168,6 +168,8 @@ RECORDS = {
     "sent_mails",
     "sso_attempts",
     "sso_refresh_totals",
+    "webhook_attempts",
+    "webhook_messages",
 }
 # Named by what they are, or by what they belong to; docs/decisions/0012.
 WITHOUT_ID = {

@@ -140,6 +140,17 @@ TABLE: dict[str, tuple[int, ...]] = {
     "audit.export_platform_entries": (401, 403, 403, 403, 403, 403, 200),
     "audit.list_platform_checkpoints": (401, 403, 403, 403, 403, 403, 200),
     "activity.list_activities":   (401, 404, 200, 200, 200, 200, 404),
+    "webhooks.list_endpoints":    (401, 404, 403, 403, 200, 200, 404),
+    "webhooks.create_endpoint":   (401, 404, 403, 403, 422, 422, 404),
+    "webhooks.get_endpoint":      (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.update_endpoint":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.delete_endpoint":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.rotate_secret":     (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.test_endpoint":     (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.list_deliveries":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.get_delivery":      (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.replay_delivery":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.replay_range":      (401, 404, 403, 403, 404, 404, 404),
     "exports.request_export":     (401, 404, 403, 403, 403, 202, 404),
     "exports.list_exports":       (401, 404, 403, 403, 403, 200, 404),
     "exports.get_export":         (401, 404, 403, 403, 403, 404, 404),
@@ -192,6 +203,8 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
     uploads = f"{cast.acme.documents}/uploads"
     migrations = "/api/admin/migrations"
+    webhooks = f"{tenant}/webhooks"
+    webhook = f"{webhooks}/{uuid4()}"
     passwords = {"current_password": "wrong", "new_password": "long enough"}
     refused = {"email": "nobody@example.com", "password": "wrong"}
     invited = {"email": cast.alice.email, "role": "viewer"}  # she is a member
@@ -305,6 +318,21 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "audit.export_platform_entries": _json("GET", "/api/admin/audit/export?action=no.such"),
         "audit.list_platform_checkpoints": _json("GET", "/api/admin/audit/checkpoints"),
         "activity.list_activities": _json("GET", tenant + "/events"),
+        "webhooks.list_endpoints": _json("GET", webhooks),
+        "webhooks.create_endpoint": _json(
+            "POST", webhooks, {"url": "http://127.0.0.1", "event_types": ["*"]}
+        ),
+        "webhooks.get_endpoint": _json("GET", webhook),
+        "webhooks.update_endpoint": _json("PATCH", webhook, {"enabled": False}),
+        "webhooks.delete_endpoint": _json("DELETE", webhook),
+        "webhooks.rotate_secret": _json("POST", f"{webhook}/secret"),
+        "webhooks.test_endpoint": _json("POST", f"{webhook}/test"),
+        "webhooks.list_deliveries": _json("GET", f"{webhook}/deliveries"),
+        "webhooks.get_delivery": _json("GET", f"{webhook}/deliveries/{uuid4()}"),
+        "webhooks.replay_delivery": _json("POST", f"{webhook}/deliveries/{uuid4()}/replay"),
+        "webhooks.replay_range": _json(
+            "POST", f"{webhook}/replay", {"since": "2026-11-24T00:00:00Z"}
+        ),
         "exports.request_export": _json("POST", tenant + "/exports"),
         "exports.list_exports": _json("GET", tenant + "/exports"),
         "exports.get_export": _json("GET", f"{tenant}/exports/{uuid4()}"),

@@ -6,7 +6,13 @@ from typing import Final
 
 _VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read", "events:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:update", "documents:delete"}
-_ADMIN: Final = _USER | {"documents:manage", "members:manage", "domains:manage", "audit:read"}
+_ADMIN: Final = _USER | {
+    "documents:manage",
+    "members:manage",
+    "domains:manage",
+    "webhooks:manage",
+    "audit:read",
+}
 _OWNER: Final = _ADMIN | {
     "tenants:manage",
     "tenants:delete",
