@@ -53,7 +53,7 @@ from app.domains.backups.service import exports
 from app.domains.documents import consumers as document_consumers
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
-from app.domains.documents.routes import documents, downloads, trash, uploads, versions
+from app.domains.documents.routes import documents, downloads, quota, trash, uploads, versions
 from app.domains.documents.service import downloads as document_downloads
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
@@ -135,6 +135,7 @@ BLUEPRINTS = (
     versions.blueprint,
     downloads.blueprint,
     uploads.blueprint,
+    quota.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (

@@ -29,6 +29,7 @@ PLATFORM_ADMIN: Final = frozenset(
         "tenants:delete",
         "tenants:suspend",
         "tenants:read_all",
+        "quotas:manage",
         "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",

@@ -234,6 +234,28 @@ class Usage(Schema):
     max_documents = fields.Integer(required=True, allow_none=True)
 
 
+class Quota(Schema):
+    """A tenant's own limits; null where the installation's holds. What is used, as it counts."""
+
+    max_bytes = fields.Integer(required=True, allow_none=True)
+    max_documents = fields.Integer(required=True, allow_none=True)
+    used_bytes = fields.Integer(required=True)
+    used_documents = fields.Integer(required=True)
+
+
+def _own_limit() -> fields.Integer:
+    return fields.Integer(
+        required=True, allow_none=True, strict=True, validate=validate.Range(min=0, max=2**53)
+    )
+
+
+class ChangeQuota(Schema):
+    """Null takes a limit back: the installation's holds again."""
+
+    max_bytes = _own_limit()
+    max_documents = _own_limit()
+
+
 class NewUpload(Schema):
     """``size`` in bytes. With ``parts`` they come in about so many, of 5 MiB or more each."""
 

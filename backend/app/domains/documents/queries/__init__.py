@@ -265,6 +265,10 @@ def quota(session: TenantSession) -> Quota:
     return session.scalars(select(Quota).execution_options(populate_existing=True)).one()
 
 
+def quota_for_change(session: TenantSession) -> Quota:
+    return session.scalars(select(Quota).with_for_update()).one()
+
+
 def count_trash(session: TenantSession) -> int:
     return session.scalar(select(func.count()).where(Document.deleted_at.is_not(None))) or 0
 
