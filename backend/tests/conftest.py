@@ -111,6 +111,8 @@ def make_settings(
         # Nobody's: no test asks the real ones.
         "azure_authority_url": "https://localhost:9",
         "graph_url": "https://localhost:9",
+        # Whoever calls every route is not to wait for the end of a live stream.
+        "stream_seconds": 0.1,
     }
     return Settings(**(given | changes))
 
