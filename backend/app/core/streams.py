@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from threading import Lock
-from typing import cast
+from typing import Final, cast
 from uuid import UUID
 
 from flask import Flask, current_app
 
 from app.core.errors import Unavailable
+
+EVENT_STREAM: Final = "text/event-stream"
 
 
 class TooManyStreams(Unavailable):

@@ -11,7 +11,7 @@ from app.core.db import MainSession
 from app.core.errors import BadRequest
 from app.core.http import SIGNED_IN, OpenPlane, current_edge, endpoint
 from app.core.pages import current_cursors
-from app.core.streams import current_streams
+from app.core.streams import EVENT_STREAM, current_streams
 from app.domains.notifications import schemas
 from app.domains.notifications.models import Notification
 from app.domains.notifications.service import listing, preferences, streaming
@@ -74,7 +74,7 @@ def mark_all(session: MainSession, caller: Caller, body: dict[str, Any]) -> dict
 
 
 @blueprint.get(_ALL + "/stream")
-@endpoint(allow=SIGNED_IN, transaction=None, gives_file=True, errors=(400, 401, 503))
+@endpoint(allow=SIGNED_IN, transaction=None, gives_file=EVENT_STREAM, errors=(400, 401, 503))
 def stream_notifications(caller: Caller, open_session: OpenPlane) -> Response:
     """Notifications while they come, as server-sent events, for a while; Last-Event-ID continues.
 
@@ -93,7 +93,7 @@ def stream_notifications(caller: Caller, open_session: OpenPlane) -> Response:
                 )
 
     leave = current_streams().enter(caller.user_id)
-    response = Response(mimetype="text/event-stream")
+    response = Response(mimetype=EVENT_STREAM)
     response.call_on_close(leave)
     response.response = streaming.stream(
         look_after,
