@@ -46,11 +46,13 @@ class Person:
 class Visitor:
     """One person's requests, each printed with its outcome and checked."""
 
-    def __init__(self, url: str, say: Callable[[str], None]) -> None:
+    def __init__(self, url: str, say: Callable[[str], None], ca: Path | None = None) -> None:
         self._url = url.rstrip("/")
         self._say = say
+        self._ca = ca
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy of the environment does not know this machine
+        self._http.verify = True if ca is None else str(ca)
 
     def log_in(self, person: Person) -> None:
         """Every later request carries the token."""
@@ -91,7 +93,7 @@ class Visitor:
 
     def anonymous(self) -> "Visitor":
         """The same server, without a token."""
-        return Visitor(self._url, self._say)
+        return Visitor(self._url, self._say, self._ca)
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,11 @@ def take_tour(
     stranger: Person,
     file: Path,
     say: Callable[[str], None] = print,
+    ca: Path | None = None,
 ) -> None:
     """All steps in order; TourFailed at the first that does not end as it should."""
     content = file.read_bytes()
-    alice, mallory = Visitor(url, say), Visitor(url, say)
+    alice, mallory = Visitor(url, say, ca), Visitor(url, say, ca)
 
     say(f"\n{owner.email} logs in and creates a tenant")
     alice.log_in(owner)
@@ -293,6 +296,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stranger-email", help="who finds nothing; default: Mallory")
     parser.add_argument("--stranger-password", help="default: --password")
     parser.add_argument("--file", type=Path, default=ROOT / "README.md", help="what is uploaded")
+    parser.add_argument("--ca", type=Path, help="certificate to trust in place of the system's")
     return parser.parse_args()
 
 
@@ -308,7 +312,13 @@ def _tour(options: argparse.Namespace) -> None:
         stranger = Person(options.stranger_email, password)
     else:
         stranger = _person(known, "mallory")
-    take_tour(options.url or known["url"], owner=owner, stranger=stranger, file=options.file)
+    take_tour(
+        options.url or known["url"],
+        owner=owner,
+        stranger=stranger,
+        file=options.file,
+        ca=options.ca,
+    )
 
 
 def main() -> int:

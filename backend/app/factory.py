@@ -43,14 +43,17 @@ from app.domains.activity import models as activity_models
 from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
-from app.domains.audit import service as audit
+from app.domains.audit import tasks as audit_tasks
+from app.domains.audit.service import backlog as audit_backlog
+from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
 from app.domains.backups import routes as backup_routes
 from app.domains.backups import tasks as backup_tasks
 from app.domains.backups.service import exports
+from app.domains.documents import consumers as document_consumers
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
-from app.domains.documents.routes import documents, downloads, trash, uploads, versions
+from app.domains.documents.routes import documents, downloads, quota, trash, uploads, versions
 from app.domains.documents.service import downloads as document_downloads
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
@@ -92,6 +95,7 @@ from app.domains.tenants.routes import (
     invitations,
     members,
     registrations,
+    sandboxes,
     tenants,
 )
 from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
@@ -112,6 +116,7 @@ BLUEPRINTS = (
     tenants.blueprint,
     members.blueprint,
     domains.blueprint,
+    sandboxes.blueprint,
     admin.blueprint,
     fleet_routes.blueprint,
     invitations.blueprint,
@@ -130,6 +135,7 @@ BLUEPRINTS = (
     versions.blueprint,
     downloads.blueprint,
     uploads.blueprint,
+    quota.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (
@@ -157,9 +163,10 @@ TASKS = (
     outbox_tasks,
     webhook_tasks,
     backup_tasks,
+    audit_tasks,
     sealing_tasks,
 )
-CONSUMERS = (activity_consumers, webhook_consumers)
+CONSUMERS = (activity_consumers, document_consumers, webhook_consumers)
 SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
@@ -177,8 +184,8 @@ def create_app(settings: Settings) -> Flask:
     db.init_app(app, settings)
     redis.init_app(app, settings)
     tallies.init_app(app, settings)
-    recorder = Recorder(marks.init_app(app, settings))
-    events.init_app(app, [audit.append, recorder, auth_log.log])
+    recorders = (AuditRecorder(settings), Recorder(marks.init_app(app, settings)), auth_log.log)
+    events.init_app(app, recorders)
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
     idempotency.init_app(app, DatabaseKeys(settings), answer_box(settings))
@@ -334,6 +341,7 @@ def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatab
         jobs=job_figures,
         events=event_figures,
         sso=sso_figures,
+        audit=audit_figures,
         webhooks=webhook_figures,
     )
 
@@ -351,6 +359,11 @@ def event_figures() -> metrics.EventFigures:
 def sso_figures() -> metrics.SsoFigures:
     with db.main_session() as session:
         return sso_upkeep.figures(session)
+
+
+def audit_figures() -> metrics.AuditFigures:
+    with db.main_session() as session:
+        return audit_backlog.backlog(session)
 
 
 def webhook_figures() -> dict[str, int]:

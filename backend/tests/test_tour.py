@@ -1,6 +1,8 @@
-"""The tour that a newcomer takes, against a real server, by hand and with a generated client."""
+"""The tour that a newcomer takes, against a real server, with a generated client, and by hand."""
 
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ from app.domains.outbox.service.relaying import InProcess
 from app.domains.tenants.models import Tenant
 from app.settings import Settings
 from embedded.ports import free_port
-from tests.cast import PASSWORD, Cast
+from tests.cast import PASSWORD, Cast, new_house, new_person
 from tests.core.apps import another_app
 from tests.core.live import running_api
 from tests.domains.outbox.conftest import outboxes_into
@@ -150,6 +152,26 @@ def test_a_generated_client_takes_it(part: Part, sign_in: Callable[[str], Any], 
     deleted = part(".api.documents.delete_document").sync_detailed(*there, client=alice)
     assert deleted.status_code == 204
     assert ask(alice, "documents.get_document", *there).status == 404
+
+
+def test_the_page_for_authors_of_clients(live: str, app: Flask) -> None:
+    """docs/api.md: its commands, in its order, print what it says."""
+    with app.app_context():
+        alice = new_person(app, "Alice")
+        new_house("api", alice)
+    page = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    _, *blocks = re.findall(r"```sh\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, re.DOTALL)
+    assert len(blocks) >= 5
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\necho ---\n".join(said for said, _ in blocks)],
+        env={"PATH": os.environ["PATH"], "URL": live, "EMAIL": alice.email, "PASSWORD": PASSWORD},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split("---\n") == [printed for _, printed in blocks], done.stderr
 
 
 @pytest.mark.usefixtures("behind")

@@ -10,6 +10,7 @@ from typing import Final, cast
 from flask import current_app
 from pydantic import PrivateAttr, ValidationError
 
+from app.settings.audit import Audit
 from app.settings.backups import Backups
 from app.settings.events import Events
 from app.settings.files import Files
@@ -41,7 +42,7 @@ class InvalidSettings(SystemExit):
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
 class Settings(
-    Webhooks, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation
+    Webhooks, Audit, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation
 ):
     """All groups together."""
 
@@ -104,6 +105,7 @@ def unusable(error: ValidationError, *further: str) -> InvalidSettings:
     faults = [
         f"  {'.'.join(map(str, fault['loc'])).upper() or 'SETTINGS'}: {fault['msg']}"
         for fault in error.errors(include_input=False, include_url=False)
+        if fault["type"] != "default_factory_not_called"  # a consequence of the others
     ]
     return InvalidSettings("\n".join([_UNUSABLE, *faults, *further]))
 

@@ -13,7 +13,13 @@ _ADMIN: Final = _USER | {
     "webhooks:manage",
     "audit:read",
 }
-_OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete", "exports:manage", "sso:manage"}
+_OWNER: Final = _ADMIN | {
+    "tenants:manage",
+    "tenants:delete",
+    "exports:manage",
+    "sandboxes:manage",
+    "sso:manage",
+}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
 PLATFORM_ADMIN: Final = frozenset(
@@ -23,9 +29,11 @@ PLATFORM_ADMIN: Final = frozenset(
         "tenants:delete",
         "tenants:suspend",
         "tenants:read_all",
+        "quotas:manage",
         "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",
+        "audit:read_all",
     }
 )
 
