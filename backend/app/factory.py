@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from app import figures
 from app.core import (
     apidocs,
     auth_log,
@@ -17,7 +18,6 @@ from app.core import (
     health,
     idempotency,
     marks,
-    metrics,
     pages,
     problems,
     proxies,
@@ -44,7 +44,6 @@ from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import tasks as audit_tasks
-from app.domains.audit.service import backlog as audit_backlog
 from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
 from app.domains.backups import routes as backup_routes
@@ -69,11 +68,10 @@ from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
-from app.domains.jobs.service import records, running
+from app.domains.jobs.service import running
 from app.domains.outbox import models as outbox_models
 from app.domains.outbox import routes as outbox_routes
 from app.domains.outbox import tasks as outbox_tasks
-from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
@@ -85,7 +83,6 @@ from app.domains.sso.routes import configuration as sso_configuration
 from app.domains.sso.routes import login as sso_login
 from app.domains.sso.routes import profile as sso_profile
 from app.domains.sso.service import Ports as SsoPorts
-from app.domains.sso.service import upkeep as sso_upkeep
 from app.domains.sso.service.parcels import Parcels
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
@@ -103,7 +100,6 @@ from app.domains.webhooks import consumers as webhook_consumers
 from app.domains.webhooks import models as webhook_models
 from app.domains.webhooks import routes as webhook_routes
 from app.domains.webhooks import tasks as webhook_tasks
-from app.domains.webhooks.service import sending
 from app.integrations import customer_http, dns, entra, graph, mailer, storage, vault
 from app.settings import Settings
 from app.settings.vault_client import VaultClient
@@ -224,7 +220,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    publish_figures(app, settings, manager)
+    figures.publish(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager, app.extensions["vault"]))
     app.shell_context_processor(shell_context)
@@ -331,43 +327,6 @@ def answer_box(settings: Settings) -> FernetBox:
     """
     own = derived_key(settings.secret_key.get_secret_value(), "idempotency")
     return FernetBox([own, *(key.get_secret_value() for key in settings.secrets_keys)])
-
-
-def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
-    metrics.init_app(
-        app,
-        settings,
-        pool=manager.pool.figures,
-        jobs=job_figures,
-        events=event_figures,
-        sso=sso_figures,
-        audit=audit_figures,
-        webhooks=webhook_figures,
-    )
-
-
-def job_figures() -> metrics.JobFigures:
-    with db.main_session() as session:
-        return records.backlog(session)
-
-
-def event_figures() -> metrics.EventFigures:
-    with db.main_session() as session:
-        return letters.backlog(session)
-
-
-def sso_figures() -> metrics.SsoFigures:
-    with db.main_session() as session:
-        return sso_upkeep.figures(session)
-
-
-def audit_figures() -> metrics.AuditFigures:
-    with db.main_session() as session:
-        return audit_backlog.backlog(session)
-
-
-def webhook_figures() -> dict[str, int]:
-    return tallies.current_tallies().read(sending.TALLY)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:
