@@ -264,7 +264,9 @@ def test_what_is_switched_off_gets_nothing(scene: Scene, there: Receiver) -> Non
     scene.alice.patch(endpoint, json={"enabled": False})
     scene.work()
     assert there.received == []
-    assert {each["state"] for each in scene.deliveries(endpoint)} == {"skipped"}
+    assert {(each["event_type"], each["state"]) for each in scene.deliveries(endpoint)} == {
+        ("document.uploaded.v1", "skipped")
+    }, "and file.process is for the house alone"
     assert scene.alice.delete(endpoint).status_code == 204
     refusal(scene.alice.get(endpoint), 404, "webhook_not_found")
 
