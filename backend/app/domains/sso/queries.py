@@ -16,6 +16,13 @@ _BY_DOMAIN = text("SELECT sso_by_domain(:domain)")
 _FIGURES = text("SELECT status, identities, soonest FROM sso_figures()")
 _TOTALS = text("SELECT outcome, total FROM sso_refresh_totals ORDER BY outcome")
 
+_LOCK_PERSON = text("SELECT pg_advisory_xact_lock(hashtextextended('sso/' || :person, 0))")
+
+
+def lock_person(session: MainSession, *, tenant_id: UUID, object_id: UUID) -> None:
+    """Whoever signs in twice at once comes here one after the other."""
+    session.execute(_LOCK_PERSON, {"person": f"{tenant_id}/{object_id}"})
+
 
 def config(session: MainSession, tenant_id: UUID, *, lock: bool = False) -> TenantSSOConfig | None:
     statement = select(TenantSSOConfig).where(TenantSSOConfig.tenant_id == tenant_id)

@@ -66,12 +66,14 @@ def admit(ports: Ports, proven: Proven) -> Admitted:
     given = role_of(ports, tenant_id=proven.tenant_id, access_token=proven.tokens.access_token)
     try:
         return _admit(ports, proven, given)
-    except EmailTaken:  # the same person came twice at once, and the other one was provisioned
+    except EmailTaken:  # somebody else has just got an account with the address
         return _admit(ports, proven, given)
 
 
 def _admit(ports: Ports, proven: Proven, given: Role) -> Admitted:
+    object_id = proven.claims.object_id
     with main_session(tenant_id=proven.tenant_id) as session:
+        queries.lock_person(session, tenant_id=proven.tenant_id, object_id=object_id)
         identity = _identity(session, proven)
         if identity is not None:
             return _admit_known(session, ports, proven, identity, given)
