@@ -1,11 +1,20 @@
 """The API process: ``gunicorn wsgi:app``, ``flask shell``, ``flask db …``."""
 
+import sys
+
 from app.core import logs
 from app.factory import create_app
-from app.settings import load_settings
+from app.settings import InvalidSettings, load_settings
 from app.tenancy.startup import check_servers
 
+# gunicorn's Arbiter.WORKER_BOOT_ERROR: after any other code it starts one worker after the other.
+_NO_WORKER_CAN = 3
+
 logs.configure()
-settings = load_settings()
-app = create_app(settings)
-check_servers(app.extensions["tenancy"].server, settings)
+try:
+    settings = load_settings()
+    app = create_app(settings)
+    check_servers(app.extensions["tenancy"].server, settings)
+except InvalidSettings as refusal:
+    sys.stderr.write(f"{refusal}\n")
+    sys.exit(_NO_WORKER_CAN)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from app.settings import InvalidSettings, Settings, load_settings
+from embedded.ports import LOOPBACK, free_port
 from tests.paths import BACKEND
 
 PASSWORD = "kX9-vQ2_mZ7pL4"
@@ -92,6 +93,24 @@ def test_all_faults_at_once(environment: pytest.MonkeyPatch) -> None:
     assert {line.partition(":")[0].strip() for line in told} == (
         {name for name, _ in BAD} | {"STORAGE_PATH"}
     )
+
+
+def test_no_server_starts(environment: pytest.MonkeyPatch) -> None:
+    """Gunicorn ends, too, and does not start one worker after the other."""
+    environment.setenv("FLASK_DEBUG", "1")
+    environment.setenv("SECRET_KEY", "x" * 32)
+    bind = f"{LOOPBACK}:{free_port()}"
+    started = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", bind, "--no-control-socket"],
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert started.returncode == 3, started.stderr
+    for name in ("FLASK_DEBUG", "SECRET_KEY"):
+        assert f"  {name}: " in started.stderr
 
 
 @pytest.mark.parametrize("unknown", ["prod", "Production ", "staging"])
