@@ -33,7 +33,7 @@ from app.core.caller import Caller
 from app.core.errors import NotFound
 from app.core.http import Plane
 from app.core.messages import Publisher
-from app.core.secrets import FernetBox, derived_key
+from app.core.secrets import FernetBox, SecretBox, derived_key
 from app.core.tenant_names import TenantName
 from app.domains.access import routes as access_routes
 from app.domains.access import service as access
@@ -75,6 +75,14 @@ from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
 from app.domains.outbox.service.relaying import Outboxes
 from app.domains.sealing import tasks as sealing_tasks
+from app.domains.sso import models as sso_models
+from app.domains.sso import tasks as sso_tasks
+from app.domains.sso.routes import configuration as sso_configuration
+from app.domains.sso.routes import login as sso_login
+from app.domains.sso.routes import profile as sso_profile
+from app.domains.sso.service import Ports as SsoPorts
+from app.domains.sso.service import upkeep as sso_upkeep
+from app.domains.sso.service.parcels import Parcels
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
 from app.domains.tenants.routes import (
@@ -86,7 +94,7 @@ from app.domains.tenants.routes import (
     tenants,
 )
 from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
-from app.integrations import dns, mailer, storage, vault
+from app.integrations import dns, entra, graph, mailer, storage, vault
 from app.settings import Settings
 from app.settings.vault_client import VaultClient
 from app.tenancy import manager as tenancy
@@ -103,6 +111,9 @@ BLUEPRINTS = (
     invitations.blueprint,
     registrations.blueprint,
     access_routes.blueprint,
+    sso_configuration.blueprint,
+    sso_login.blueprint,
+    sso_profile.blueprint,
     audit_routes.blueprint,
     outbox_routes.blueprint,
     activity_routes.blueprint,
@@ -123,6 +134,7 @@ MODELS = (
     key_models,
     identity_models,
     tenant_models,
+    sso_models,
     fleet_models,
     document_models,
     backup_models,
@@ -132,6 +144,7 @@ TASKS = (
     key_tasks,
     identity_tasks,
     tenant_tasks,
+    sso_tasks,
     fleet_tasks,
     document_tasks,
     outbox_tasks,
@@ -189,13 +202,12 @@ def create_app(settings: Settings) -> Flask:
         "passwords": Passwords(settings),
         "edge": RequestEdge(manager),
         "open_tenant": open_tenant,
+        "sso": sso_ports(app, settings, secrets),
     }
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    metrics.init_app(
-        app, settings, pool=manager.pool.figures, jobs=job_figures, events=event_figures
-    )
+    publish_figures(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager, app.extensions["vault"]))
     app.shell_context_processor(shell_context)
@@ -227,6 +239,16 @@ def configure(app: Flask, settings: Settings) -> None:
     # /documents/ is not /documents: one address for one thing.
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
+
+
+def sso_ports(app: Flask, settings: Settings, secrets: SecretBox) -> SsoPorts:
+    return SsoPorts(
+        settings=settings,
+        secrets=secrets,
+        entra=entra.Entra(settings),
+        graph=graph.Graph(settings),
+        parcels=Parcels(app.extensions["redis"], secrets, settings),
+    )
 
 
 class RequestEdge:
@@ -294,6 +316,17 @@ def answer_box(settings: Settings) -> FernetBox:
     return FernetBox([own, *(key.get_secret_value() for key in settings.secrets_keys)])
 
 
+def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
+    metrics.init_app(
+        app,
+        settings,
+        pool=manager.pool.figures,
+        jobs=job_figures,
+        events=event_figures,
+        sso=sso_figures,
+    )
+
+
 def job_figures() -> metrics.JobFigures:
     with db.main_session() as session:
         return records.backlog(session)
@@ -302,6 +335,11 @@ def job_figures() -> metrics.JobFigures:
 def event_figures() -> metrics.EventFigures:
     with db.main_session() as session:
         return letters.backlog(session)
+
+
+def sso_figures() -> metrics.SsoFigures:
+    with db.main_session() as session:
+        return sso_upkeep.figures(session)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:

@@ -57,6 +57,12 @@ class Preparation:
         by_email: dict[str, Person] = {person["email"]: person for person in [*known, *named]}
         return list(by_email.values())
 
+    def link_directory(self, environment: Mapping[str, str], *, people_file: Path) -> str:
+        """Acme signs in by the stand-in for Entra ID; the page where that can be seen."""
+        options = ["--stand-in", "--people", str(people_file), "--json"]
+        answer = json.loads(self._run("setup_sso_test", options, environment))
+        return str(answer["page"])
+
     def _run(self, script: str, options: Sequence[str], environment: Mapping[str, str]) -> str:
         """Run a script to its end and return its standard output."""
         log = self.logs / f"{script}.log"

@@ -10,6 +10,7 @@ from embedded.application import Application
 from embedded.changes import watched
 from embedded.cluster import wheel_bin_dir
 from embedded.console import Console
+from embedded.entra.running import DemoDirectory
 from embedded.environment import EnvironmentFile
 from embedded.errors import FolderBusy, PortTaken, StoppedEarly
 from embedded.locks import FolderLock
@@ -21,6 +22,7 @@ from embedded.programs import Programs
 from embedded.valkey import ValkeyServer
 
 _STEPS = 7
+_STEPS_OF_SSO = 2
 _LOOK_EVERY = 0.3
 
 
@@ -51,7 +53,8 @@ class Supervisor:
         self._url = f"http://localhost:{port}"
         self._outer = dict(outer)
         self._file = EnvironmentFile(folders.data / "tenantry.env")
-        self._console = Console(steps=_STEPS)
+        self._sso = _is_on(self._outer.get("SSO_DEMO"))
+        self._console = Console(steps=_STEPS + self._sso * _STEPS_OF_SSO)
         self._servers: list[ChildProcess] = []
 
     def run(self) -> None:
@@ -65,8 +68,11 @@ class Supervisor:
             inner = self._environment(redis_url)
             self._prepare_storage(inner)
             people = self._prepare_data(inner)
+            if self._sso:
+                inner |= self._start_directory(stack)
             programs = self._start_programs(stack, inner)
-            self._welcome(people)
+            page = self._link_directory(inner) if self._sso else None
+            self._welcome(people, page)
             self._watch_over(programs)
 
     def _claim(self, stack: ExitStack) -> None:
@@ -149,6 +155,19 @@ class Supervisor:
             write_people(self._folders.people, url=self._url, people=people)
         return people
 
+    def _start_directory(self, stack: ExitStack) -> dict[str, str]:
+        """What the application has to know of the stand-in for Entra ID."""
+        directory = DemoDirectory(self._folders.data / "entra", api_port=self._port)
+        with self._console.step("A stand-in for Entra ID"):
+            child = directory.start(stack, self._folders.root / "backend", self._folders.logs)
+        self._servers.append(child)
+        return directory.environment
+
+    def _link_directory(self, inner: Mapping[str, str]) -> str:
+        """The page where a whole sign-in can be seen."""
+        with self._console.step("Acme signs in by it"):
+            return self._preparation.link_directory(inner, people_file=self._folders.people)
+
     def _start_programs(self, stack: ExitStack, inner: Mapping[str, str]) -> Programs:
         backend = self._folders.root / "backend"
         application = Application(backend, self._folders.logs, inner, self._port)
@@ -160,13 +179,15 @@ class Supervisor:
             programs.start_api()
         return programs
 
-    def _welcome(self, people: Sequence[Person]) -> None:
+    def _welcome(self, people: Sequence[Person], page: str | None) -> None:
         say = self._console.say
         say(f"\nTenantry answers on {self._url}\n")
         for person in people:
             say(f"  {person['email']:<28} {person['password']:<20} {person['note']}")
         if not people:
             say("  Everybody was there already, with the passwords that they had.")
+        if page is not None:
+            say(f"\nSign in with a directory, in a browser:\n\n  {page}")
         say("\nTry, in another terminal:\n")
         for command in first_commands(self._url, people):
             say(f"  {command}\n")
@@ -182,6 +203,10 @@ class Supervisor:
                 programs.show_requests()
                 if changed := changes.next(seconds=_LOOK_EVERY):
                     programs.reload(changed)
+
+
+def _is_on(value: str | None) -> bool:
+    return (value or "").lower() in {"1", "true", "yes", "on"}
 
 
 def first_commands(url: str, people: Sequence[Person]) -> list[str]:

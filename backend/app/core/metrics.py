@@ -6,7 +6,7 @@ prometheus_client keeps each worker's figures in files in PROMETHEUS_MULTIPROC_D
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hmac import compare_digest
@@ -15,7 +15,7 @@ from typing import Final, Generic, cast
 
 from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -103,6 +103,15 @@ class EventFigures:
     lag_age_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SsoFigures:
+    """``identities`` by status, ``refreshes`` by outcome since the installation was made."""
+
+    identities: Mapping[str, int]
+    refreshes: Mapping[str, int]
+    soonest_expiry_seconds: float
+
+
 class Metrics:
     """Where this process's figures come from, and who may read them."""
 
@@ -114,6 +123,7 @@ class Metrics:
         pool: Callable[[], PoolFigures],
         jobs: Callable[[], JobFigures],
         events: Callable[[], EventFigures],
+        sso: Callable[[], SsoFigures],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -122,6 +132,7 @@ class Metrics:
         self._told: dict[str, int] = {}
         self._jobs = Errand(app, jobs, name="job figures")
         self._events = Errand(app, events, name="event figures")
+        self._sso = Errand(app, sso, name="sso figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -133,6 +144,7 @@ class Metrics:
         asked = CollectorRegistry()
         asked.register(_Collector(self._jobs, _told_of_jobs))
         asked.register(_Collector(self._events, _told_of_events))
+        asked.register(_Collector(self._sso, _told_of_sso))
         return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
@@ -156,8 +168,8 @@ class Metrics:
             self.sample()
 
 
-# Name, meaning, value.
-Told = Iterable[tuple[str, str, float]]
+# Name, meaning, value; or a family that has several.
+Told = Iterable[tuple[str, str, float] | Metric]
 
 
 class _Collector(Collector, Generic[Result]):
@@ -167,14 +179,18 @@ class _Collector(Collector, Generic[Result]):
         self._errand = errand
         self._told = told
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         try:
             figures = self._errand.begin().result(timeout=_DATABASE_SECONDS)
         except Exception as error:  # noqa: BLE001  # the other figures tell the more
             logger.warning("some figures are left out", extra={"reason": str(error)})
             return
-        for name, meaning, value in self._told(figures):
-            yield GaugeMetricFamily(name, meaning, value=value)
+        for told in self._told(figures):
+            if isinstance(told, Metric):
+                yield told
+            else:
+                name, meaning, value = told
+                yield GaugeMetricFamily(name, meaning, value=value)
 
 
 def _told_of_jobs(figures: JobFigures) -> Told:
@@ -208,6 +224,26 @@ def _told_of_events(figures: EventFigures) -> Told:
     )
 
 
+def _told_of_sso(figures: SsoFigures) -> Told:
+    identities = GaugeMetricFamily(
+        "tenantry_sso_identities", "People linked with a directory.", labels=["status"]
+    )
+    for status, count in figures.identities.items():
+        identities.add_metric([status], count)
+    yield identities
+    refreshes = CounterMetricFamily(
+        "tenantry_sso_refreshes", "How renewing tokens ended.", labels=["outcome"]
+    )
+    for outcome, count in figures.refreshes.items():
+        refreshes.add_metric([outcome], count)
+    yield refreshes
+    yield (
+        "tenantry_sso_soonest_expiry_seconds",
+        "How long until the first of the connected people's tokens expires; negative once it has.",
+        figures.soonest_expiry_seconds,
+    )
+
+
 def init_app(
     app: Flask,
     settings: Settings,
@@ -215,8 +251,9 @@ def init_app(
     pool: Callable[[], PoolFigures],
     jobs: Callable[[], JobFigures],
     events: Callable[[], EventFigures],
+    sso: Callable[[], SsoFigures],
 ) -> None:
-    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs, events=events)
+    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs, events=events, sso=sso)
     app.add_url_rule("/metrics", "metrics", metrics)
 
 

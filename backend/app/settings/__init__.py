@@ -16,6 +16,7 @@ from app.settings.files import Files
 from app.settings.installation import Installation
 from app.settings.people import People
 from app.settings.rules import Environment
+from app.settings.sso import SingleSignOn
 from app.settings.stored import Stored, check_transit, read_stored, signed_in
 from app.settings.tenants import Tenants
 from app.settings.vault import Vault, VaultAccess
@@ -38,7 +39,7 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Backups, Events, People, Files, Tenants, Vault, Installation):
+class Settings(Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation):
     """All groups together."""
 
     _stored: frozenset[str] = PrivateAttr(default=frozenset())

@@ -3,6 +3,22 @@
 from app.core.errors import Forbidden, Gone, Unavailable
 
 
+class ReauthenticationRequired(Forbidden):
+    """The session was not authenticated by what this tenant takes.
+
+    Sign in at ``login_url``, and add that to the session.
+    """
+
+    code = "reauthentication_required"
+
+    def __init__(self, detail: str, *, login_url: str) -> None:
+        super().__init__(detail)
+        self.login_url = login_url
+
+    def problem(self, request_id: str) -> dict[str, object]:
+        return super().problem(request_id) | {"login_url": self.login_url}
+
+
 class TenantSuspended(Forbidden):
     """The platform's administrators have suspended the tenant; its data are kept.
 

@@ -19,7 +19,10 @@ _RESOLVE_NAMED: Final = Question(
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A live session, and the tenant asked for if its user is a member."""
+    """A live session, and the tenant asked for if its user is a member.
+
+    ``opens``: the session was authenticated by what the tenant takes.
+    """
 
     session_id: UUID
     user_id: UUID
@@ -33,6 +36,8 @@ class Access:
     schema_revision: str | None
     read_only: bool | None
     generation: int | None
+    opens: bool | None
+    auth_method: str | None
     names_agree: bool = True
 
 

@@ -6,7 +6,12 @@ from app.core.errors import NotFound, Unauthenticated
 from app.core.tenant_names import TenantMismatch, TenantName
 from app.core.tokens import AccessClaims
 from app.domains.access import policy, queries
-from app.domains.access.errors import TenantDeleted, TenantNotReady, TenantSuspended
+from app.domains.access.errors import (
+    ReauthenticationRequired,
+    TenantDeleted,
+    TenantNotReady,
+    TenantSuspended,
+)
 from app.domains.access.queries import Access
 from app.domains.tenants.service import ledger
 from app.tenancy.locations import TenantLocation
@@ -20,6 +25,7 @@ def identify(claims: AccessClaims, *, tenant: TenantName | None, any_state: bool
         Unauthenticated: the session is not live.
         NotFound: no member; the same as for a tenant that does not exist.
         TenantMismatch: a member of the one names another one too.
+        ReauthenticationRequired: the session was authenticated by what the tenant does not take.
         TenantSuspended, TenantNotReady, TenantDeleted: the tenant's state bars it, unless
             ``any_state``; a deleted one is seen by those who may restore it.
     """
@@ -45,11 +51,24 @@ def _require_entry(access: Access, permissions: frozenset[str], *, any_state: bo
         raise NotFound("There is no such tenant.")
     if not access.names_agree:
         raise TenantMismatch
+    if access.role is not None and not access.opens:
+        raise _reauthentication(access)
     restorable = any_state and "tenants:delete" in permissions
     if access.tenant_state in {"deleted", "purging"} and access.role and not restorable:
         raise TenantDeleted("This tenant is deleted; its owner may be able to restore it.")
     if access.role is not None and not any_state:
         _require_ready(access)
+
+
+def _reauthentication(access: Access) -> ReauthenticationRequired:
+    if access.auth_method == "local":
+        return ReauthenticationRequired(
+            "This tenant takes passwords: sign in with yours.", login_url="/api/auth/login"
+        )
+    return ReauthenticationRequired(
+        "This tenant's members sign in with its directory.",
+        login_url=f"/api/auth/sso/azure/login/{access.tenant_id}",
+    )
 
 
 def _require_ready(access: Access) -> None:

@@ -20,6 +20,18 @@ class SessionCreated(AuthEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SessionExtended(AuthEvent):
+    """A tenant's directory authenticated a session that was there already."""
+
+    type: ClassVar[str] = "session.extended"
+    target: ClassVar[str] = "session_id"
+
+    session_id: UUID
+    user_id: UUID
+    tenant_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionRevoked(AuthEvent):
     type: ClassVar[str] = "session.revoked"
     public_version = 1

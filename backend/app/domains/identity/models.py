@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import ARRAY, DateTime, ForeignKey, Index, LargeBinary, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock, ids
@@ -27,6 +27,8 @@ class User(Identified, MainModel):
     name: Mapped[str] = mapped_column(Text)
     password_hash: Mapped[str | None] = mapped_column(Text)
     platform_role: Mapped[str | None] = mapped_column(Text)
+    # Whose directory the account came from, where it was not made with a password.
+    sso_provider: Mapped[str | None] = mapped_column(Text)
     active: Mapped[bool] = mapped_column(default=True)
     email_verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
@@ -38,7 +40,9 @@ class User(Identified, MainModel):
 class UserSession(Identified, MainModel):
     """One browser or client that somebody signed in with.
 
-    ``method`` is how, ``tenant_id`` by which tenant's identity provider; None for a password.
+    ``method`` is how at first, ``tenant_id`` by which tenant's identity provider; None for a
+    password. A session may gather several authentications, and opens a tenant by those alone that
+    the tenant takes: ``by_password``, or ``sso_tenant_ids``, by whose directories.
     """
 
     __tablename__ = "sessions"
@@ -46,6 +50,8 @@ class UserSession(Identified, MainModel):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     method: Mapped[str] = mapped_column(Text)
     tenant_id: Mapped[UUID | None] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    by_password: Mapped[bool] = mapped_column(default=True)
+    sso_tenant_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), default=list)
     address: Mapped[str | None] = mapped_column(Text)
     user_agent: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

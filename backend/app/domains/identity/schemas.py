@@ -38,7 +38,8 @@ class Tokens(Schema):
 class Session(Schema):
     """A browser or client that somebody is signed in with.
 
-    ``method`` is how, ``tenant_id`` by which tenant's identity provider; null for a password.
+    ``method`` is how at first, ``tenant_id`` by which tenant's identity provider; null for a
+    password. It opens the tenants that take ``by_password``, and those of ``sso_tenant_ids``.
     """
 
     EXAMPLE: Final = {"method": "password", "address": "192.0.2.1", "user_agent": "curl/8.5.0"}
@@ -46,6 +47,8 @@ class Session(Schema):
     id = fields.UUID(required=True)
     method = fields.String(required=True)
     tenant_id = fields.UUID(required=True, allow_none=True)
+    by_password = fields.Boolean(required=True)
+    sso_tenant_ids = fields.List(fields.UUID(), required=True)
     address = fields.String(allow_none=True)
     user_agent = fields.String(allow_none=True)
     active = fields.Boolean(required=True)

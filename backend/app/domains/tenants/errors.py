@@ -127,6 +127,12 @@ class DomainTaken(Conflict):
     code = "domain_taken"
 
 
+class DomainUnverified(Unprocessable):
+    """The tenant has not proven the domain, so it says nothing of who has an address there."""
+
+    code = "domain_unverified"
+
+
 class DomainNotProven(Conflict):
     """The challenge is not in the domain's DNS."""
 

@@ -46,6 +46,14 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
+class AuthMethod(StrEnum):
+    """What a session has to be authenticated by to open the tenant; owners' passwords always do."""
+
+    LOCAL = "local"
+    SSO = "sso"
+    BOTH = "both"
+
+
 class Tenant(Identified, MainModel):
     """A customer. ``failure`` says why the last provisioning failed.
 
@@ -69,6 +77,11 @@ class Tenant(Identified, MainModel):
     last_backup_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_proven_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     purge_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # How its members sign in: `domains/sso`.
+    auth_method: Mapped[str] = mapped_column(Text, default=AuthMethod.LOCAL)
+    sso_domain_whitelist: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    auto_provisioning_enabled: Mapped[bool] = mapped_column(default=False)
+    default_role: Mapped[str | None] = mapped_column(Text)
     active: Mapped[bool] = active_while("state = 'active'")
 
 

@@ -259,7 +259,7 @@ def test_a_domain_is_written_in_one_way(alice: Person, acme: House) -> None:
         "https://example.com", "user@example.com", "example.com/path", "*.example.com",
         "_dmarc.example.com", "-a.example.com", "a..example.com", "a b.com", "exa_mple.com",
         "co.uk", "com.au", "x" * 64 + ".com", ".".join(["a" * 60] * 4) + ".com", "a.onion",
-        "\u2024.com", "a\u0000.com", f"acme.{BASE}", BASE, "api.product.example",
+        "\u2024.com", "gmail.com", "a\u0000.com", f"acme.{BASE}", BASE, "api.product.example",
         "a.api.product.example", "API.Product.Example.", "\uff41pi.product.example",
         "4.3.2.1.in-addr.arpa", "' OR true --",
     ],

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, delete, update
+from sqlalchemy import ColumnElement, CursorResult, any_, delete, func, literal, update
 from sqlalchemy.orm import Session
 
 from app.core import auth_log, clock, events, ids
@@ -25,6 +25,7 @@ from app.domains.identity.events import (
     RefreshRejected,
     RefreshReplayed,
     SessionCreated,
+    SessionExtended,
     SessionRefreshed,
     SessionRevoked,
 )
@@ -51,23 +52,71 @@ def open_session(
     method: str,
     address: str | None,
     user_agent: str | None,
+    tenant_id: UUID | None = None,
 ) -> Opened:
+    """A new session; ``tenant_id`` is whose directory authenticated it, None for a password."""
     opened = UserSession(
         id=ids.new_id(),
         user_id=user.id,
         method=method,
+        tenant_id=tenant_id,
+        by_password=tenant_id is None,
+        sso_tenant_ids=[] if tenant_id is None else [tenant_id],
         address=address,
         user_agent=user_agent,
         expires_at=clock.now() + timedelta(seconds=settings.session_seconds),
     )
     session.add(opened)
     session.flush()  # the token's row refers to this one
-    token = ids.new_token()
-    session.add(RefreshToken(token_hash=ids.token_hash(token), session_id=opened.id))
     events.record(
         session, SessionCreated(session_id=opened.id, user_id=user.id, method=opened.method)
     )
-    return Opened(opened.id, user.id, token)
+    return _with_token(session, opened)
+
+
+def add_directory(
+    session: MainSession, *, user_id: UUID, session_id: UUID, tenant_id: UUID
+) -> Opened:
+    """A live session of the user's, which the tenant's directory has authenticated as well.
+
+    Raises:
+        SessionNotFound: as `get_session`.
+    """
+    live = get_session(session, user_id=user_id, session_id=session_id)
+    if tenant_id not in live.sso_tenant_ids:
+        live.sso_tenant_ids = [*live.sso_tenant_ids, tenant_id]
+    events.record(
+        session, SessionExtended(session_id=live.id, user_id=user_id, tenant_id=tenant_id)
+    )
+    return _with_token(session, live)
+
+
+def end_directory(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> int:
+    """The tenant's directory vouches for the user no more; returns how many sessions that ends.
+
+    One that was authenticated otherwise as well goes on without it.
+    """
+    session.execute(
+        update(UserSession)
+        .where(
+            UserSession.user_id == user_id, literal(tenant_id) == any_(UserSession.sso_tenant_ids)
+        )
+        .where(UserSession.revoked_at.is_(None))
+        .values(sso_tenant_ids=func.array_remove(UserSession.sso_tenant_ids, tenant_id))
+    )
+    return _revoke(
+        session,
+        "ended",
+        UserSession.user_id == user_id,
+        UserSession.by_password.is_(False),
+        func.cardinality(UserSession.sso_tenant_ids) == 0,
+    )
+
+
+def _with_token(session: MainSession, row: UserSession) -> Opened:
+    token = ids.new_token()
+    session.add(RefreshToken(token_hash=ids.token_hash(token), session_id=row.id))
+    return Opened(row.id, row.user_id, token)
 
 
 def refresh(session: MainSession, settings: Settings, *, token: str) -> Opened:

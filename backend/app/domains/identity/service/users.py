@@ -40,13 +40,20 @@ def create_user(
 
 
 def add_user(
-    session: MainSession, *, email: str, name: str, password_hash: str, verified: bool
+    session: MainSession,
+    *,
+    email: str,
+    name: str,
+    password_hash: str | None,
+    verified: bool,
+    sso_provider: str | None = None,
 ) -> User:
-    """`create_user` for a password that was hashed before."""
+    """`create_user` for a password that was hashed before, or for nobody's."""
     user = User(
         email=email.lower(),
         name=name,
         password_hash=password_hash,
+        sso_provider=sso_provider,
         email_verified_at=clock.now() if verified else None,
     )
     try:

@@ -21,6 +21,17 @@ _SPECIAL: Final = frozenset(
 _REGISTRIES: Final = frozenset(
     {"ac", "co", "com", "ed", "edu", "go", "gob", "gov", "mil", "ne", "net", "or", "org", "sch"}
 )
+# Everybody has an address there, and nobody owns the domain for all of them.
+_OF_MAIL: Final = frozenset(
+    {
+        *("aol.com", "fastmail.com", "gmail.com", "gmx.com", "gmx.de", "gmx.net", "googlemail.com"),
+        *("hey.com", "hotmail.com", "hotmail.fr", "icloud.com", "laposte.net", "libero.it"),
+        *("live.com", "mac.com", "mail.com", "mail.ru", "me.com", "msn.com", "naver.com"),
+        *("onmicrosoft.com", "orange.fr", "outlook.com", "proton.me", "protonmail.com", "qq.com"),
+        *("t-online.de", "tutanota.com", "web.de", "yahoo.com", "yandex.com", "yandex.ru"),
+        *("ymail.com", "zoho.com", "126.com", "163.com"),
+    }
+)
 _COUNTRY_CODE_LENGTH: Final = 2
 
 
@@ -42,7 +53,7 @@ def normalised(name: str, settings: Settings) -> str:
         raise _bad("This name is not one that anybody owns in the DNS.")
     if _is_ours(domain, settings):
         raise _bad("This domain is this product's own.")
-    if is_public_suffix(labels, settings.public_suffix_list):
+    if domain in _OF_MAIL or is_public_suffix(labels, settings.public_suffix_list):
         raise _bad("Everybody can have a domain in this one; give yours.")
     return domain
 

@@ -71,6 +71,40 @@ def add_member(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: st
     return role
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a tenant has somebody be."""
+
+    role: str
+    active: bool
+
+
+def standing(session: MainSession, *, tenant_id: UUID, user_id: UUID) -> Standing | None:
+    """None for one who is no member."""
+    row = queries.association(session, user_id=user_id, tenant_id=tenant_id)
+    return None if row is None else Standing(row.role, row.active)
+
+
+def take_role(session: MainSession, *, tenant_id: UUID, user_id: UUID, role: str) -> str:
+    """The role that the tenant's directory gives a member, who gets it; the last owner stays one.
+
+    Raises:
+        MemberNotFound: no member.
+    """
+    row = _for_change(session, tenant_id=tenant_id, user_id=user_id)
+    if role != row.role:
+        try:
+            if role != Role.OWNER:
+                _require_another_owner(session, row)
+        except LastOwner:
+            return row.role
+        for event in _changes(row, role=role, active=row.active):
+            events.record(session, event)
+        row.role = role
+        session.flush()  # what is told is what was written
+    return row.role
+
+
 def change_member(
     session: MainSession,
     *,

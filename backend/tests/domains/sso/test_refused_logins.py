@@ -1,0 +1,397 @@
+"""Forged and misused sign-ins: each is a 4xx, is recorded, and opens nothing."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from app.core import ids
+from app.core.db import main_session, platform_session
+from app.domains.audit.models import PlatformEntry
+from app.domains.identity.models import UserSession
+from app.domains.identity.service import users
+from embedded.entra.tokens import FORGERIES
+from tests.cast import PASSWORD, new_person
+from tests.domains.access.ledger import change_tenant, remove_member
+from tests.domains.identity.accounts import change
+from tests.domains.sso.browsers import CALLBACK, Browser, Company, bearer
+from tests.domains.sso.conftest import NewCompany
+
+# What the directory's token endpoint does wrong, and why we refuse it.
+FORGED = {
+    "no_id_token": "no_id_token",
+    "no_jwt": "not_understood",
+    "two_parts": "no_jwt",
+    "bad_signature": "invalid_signature",
+    "foreign_key": "invalid_signature",
+    "unknown_kid": "unknown_key",
+    "no_kid": "unknown_key",
+    "alg_none": "wrong_algorithm",
+    "alg_hs256": "wrong_algorithm",
+    "alg_rs512": "wrong_algorithm",
+    "wrong_issuer": "invalid_issuer",
+    "wrong_audience": "invalid_audience",
+    "several_audiences": "wrong_audience",
+    "wrong_tid": "wrong_directory",
+    "missing_tid": "missing_required_claim",
+    "missing_oid": "missing_required_claim",
+    "bad_oid": "bad_oid",
+    "wrong_nonce": "not_understood",
+    "missing_nonce": "not_understood",
+    "expired": "expired_signature",
+    "missing_exp": "missing_required_claim",
+    "not_yet_valid": "immature_signature",
+    "version_1": "wrong_version",
+}
+# What the directory refuses itself.
+REFUSED = {
+    "revoked": "50173",
+    "interaction_required": "50076",
+    "expired_secret": "7000222",
+}
+
+Misuse = Callable[[Browser, Company, NewCompany], TestResponse]
+
+
+def refusals() -> list[tuple[str, Any]]:
+    """Reason and tenant of each in the trail, newest last."""
+    with platform_session() as session:
+        rows = session.scalars(
+            select(PlatformEntry)
+            .where(PlatformEntry.type == "sso.login_refused")
+            .order_by(PlatformEntry.id)
+        ).all()
+    return [(row.target, row.tenant_id) for row in rows]
+
+
+def sessions_count() -> int:
+    with main_session() as session:
+        return session.scalar(select(func.count()).select_from(UserSession)) or 0
+
+
+@pytest.fixture(autouse=True)
+def _inside(inside: object) -> None:
+    """In the instance's context."""
+
+
+def test_the_table_of_forgeries_is_whole() -> None:
+    assert set(FORGED) == set(FORGERIES)
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_a_forged_id_token_is_refused(forgery: str, acme: Company, browser: Browser) -> None:
+    person = acme.newcomer()
+    acme.directory.misbehaviour = forgery
+    before = len(refusals())
+    answer = browser.sign_in(person)
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "sso_token_invalid")
+    assert refusals()[before:] == [(FORGED[forgery], acme.house.id)]
+    with main_session() as session:
+        assert users.find_by_email(session, person.email) is None
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_the_directory_refuses_is_told_with_its_number(
+    kind: str, acme: Company, browser: Browser
+) -> None:
+    acme.directory.misbehaviour = kind
+    answer = browser.sign_in(acme.newcomer())
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "sso_refused")
+    newest = acme.owner.get(f"{acme.config}/attempts").get_json()["items"][0]
+    assert newest["aadsts"] == REFUSED[kind]
+    assert newest["advice"]
+    assert newest["advice"] in answer.get_json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["429", "503"])
+def test_a_directory_that_is_away_is_503(kind: str, acme: Company, browser: Browser) -> None:
+    acme.directory.misbehaviour = kind
+    before = len(refusals())
+    answer = browser.sign_in(acme.newcomer())
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "directory_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 5
+    assert refusals()[before:] == [("directory_unavailable", acme.house.id)]
+
+
+def replayed_state(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    assert browser.come_back(answer).status_code == 200
+    return browser.come_back(answer)
+
+
+def state_of_another_browser(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    return Browser(acme).come_back(answer)
+
+
+def stolen_cookie(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    """Mallory's own answer, with the victim's cookie under the name that her state has."""
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    victim = Browser(acme)
+    victim.depart()
+    (stolen,) = victim.client._cookies.values()  # type: ignore[union-attr]
+    (own,) = browser.client._cookies.values()  # type: ignore[union-attr]
+    other = Browser(acme)
+    other.client.set_cookie(own.key, stolen.value)
+    return other.come_back(answer)
+
+
+def unknown_state(browser: Browser, _acme: Company, _new: NewCompany) -> TestResponse:
+    return browser.come_back({"state": ids.new_token(), "code": "0.code"})
+
+
+def no_state(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back({"code": answer["code"]})
+
+
+def strange_state(browser: Browser, _acme: Company, _new: NewCompany) -> TestResponse:
+    return browser.come_back({"state": "ü*" * 500, "code": "0.code"})
+
+
+def expired_state(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    redis = acme.app.extensions["redis"]
+    for key in redis.scan_iter("*:sso:state:*"):
+        redis.delete(key)
+    return browser.come_back(answer)
+
+
+def config_changed(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    acme.change(response_mode="query")
+    return browser.come_back(answer)
+
+
+def switched_off(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    change_tenant(acme.house.id, auth_method="local")
+    try:
+        return browser.come_back(answer)
+    finally:
+        change_tenant(acme.house.id, auth_method="both")
+
+
+def suspended(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    change_tenant(acme.house.id, state="suspended")
+    try:
+        return browser.come_back(answer)
+    finally:
+        change_tenant(acme.house.id, state="active")
+
+
+def no_code(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back({"state": answer["state"]})
+
+
+def invented_code(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back(answer | {"code": "0.invented"})
+
+
+def replayed_code(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    first = browser.choose(browser.depart(), acme.newcomer())
+    assert browser.come_back(first).status_code == 200
+    second = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back(second | {"code": first["code"]})
+
+
+def injected_code(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    """A code that was handed out to somebody else's browser: its PKCE verifier is elsewhere."""
+    victims = Browser(acme).choose(Browser(acme).depart(), acme.newcomer())
+    own = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back(own | {"code": victims["code"]})
+
+
+def code_of_another_tenant(browser: Browser, acme: Company, new: NewCompany) -> TestResponse:
+    globex = new("globex", "Mallory")
+    there = Browser(globex)
+    theirs = there.choose(there.depart(), globex.newcomer("Mallory"))
+    own = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back(own | {"code": theirs["code"]})
+
+
+def mixed_up_issuer(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    answer = browser.choose(browser.depart(), acme.newcomer())
+    return browser.come_back(answer | {"iss": f"{acme.entra.base}/{ids.new_id()}/v2.0"})
+
+
+def declined(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    state = browser.choose(browser.depart(), acme.newcomer())["state"]
+    text = "AADSTS65004: User declined to consent."
+    told = {"state": state, "error": "access_denied", "error_description": text}
+    return browser.come_back(told)
+
+
+def disabled(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    person = acme.newcomer()
+    person.enabled = False
+    return browser.sign_in(person)
+
+
+def address_of_a_member(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    """Somebody in the directory has been given Bob's address, and nothing of Bob's account."""
+    bob = new_person(acme.app, "Bob")
+    email = f"bob.{ids.new_id().hex}@{acme.domain}"
+    change(bob, email=email)
+    return browser.sign_in(acme.directory.add_person(email, "Bob"))
+
+
+def address_of_another_directory(_browser: Browser, acme: Company, new: NewCompany) -> TestResponse:
+    """Mallory's directory has a person with the ids and the address of one in acme's."""
+    known = acme.newcomer()
+    bearer(Browser(acme).sign_in(known))
+    globex = new("globex", "Mallory", auto_provisioning_enabled=True, default_role="user")
+    twin = globex.directory.add_person(known.email, known.name)
+    del globex.directory.people[twin.id]
+    twin.id = known.id
+    globex.directory.people[twin.id] = twin
+    return Browser(globex).sign_in(twin)
+
+
+def foreign_address(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    return browser.sign_in(acme.directory.add_person("bob@example.com", "Bob"))
+
+
+def no_address(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    return browser.sign_in(acme.directory.add_person("", "Bob"))
+
+
+def lookalike_domain(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    return browser.sign_in(acme.directory.add_person(f"bob@not{acme.domain}", "Bob"))
+
+
+def removed_member(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    person = acme.newcomer()
+    me = acme.app.test_client().get("/api/users/me", headers=bearer(browser.sign_in(person)))
+    remove_member(acme.house.id, me.get_json()["id"])
+    return browser.sign_in(person)
+
+
+def inactive_account(browser: Browser, acme: Company, _new: NewCompany) -> TestResponse:
+    person = acme.newcomer()
+    me = acme.app.test_client().get("/api/users/me", headers=bearer(browser.sign_in(person)))
+    with main_session() as session:
+        users.get_user(session, me.get_json()["id"]).active = False
+    return browser.sign_in(person)
+
+
+MISUSED: dict[Misuse, tuple[int, str]] = {
+    replayed_state: (400, "state_unknown"),
+    state_of_another_browser: (400, "another_browser"),
+    stolen_cookie: (400, "another_browser"),
+    unknown_state: (400, "state_unknown"),
+    no_state: (400, "state_unknown"),
+    strange_state: (400, "state_unknown"),
+    expired_state: (400, "state_unknown"),
+    config_changed: (400, "config_changed"),
+    switched_off: (400, "not_available"),
+    suspended: (400, "not_available"),
+    no_code: (403, "no_code"),
+    invented_code: (403, "invalid_grant"),
+    replayed_code: (403, "invalid_grant"),
+    injected_code: (403, "invalid_grant"),
+    code_of_another_tenant: (403, "invalid_grant"),
+    mixed_up_issuer: (403, "mixed_up_issuer"),
+    declined: (403, "access_denied"),
+    disabled: (403, "access_denied"),
+    address_of_a_member: (409, "link_required"),
+    address_of_another_directory: (403, "not_provisioned"),
+    foreign_address: (403, "not_provisioned"),
+    no_address: (403, "not_provisioned"),
+    lookalike_domain: (403, "not_provisioned"),
+    removed_member: (403, "no_member"),
+    inactive_account: (403, "inactive"),
+}
+
+
+@pytest.mark.parametrize("misuse", MISUSED, ids=lambda misuse: misuse.__name__)
+def test_a_misused_sign_in_is_refused(
+    misuse: Misuse, acme: Company, browser: Browser, new_company: NewCompany
+) -> None:
+    before = len(refusals())
+    answer = misuse(browser, acme, new_company)
+    status, reason = MISUSED[misuse]
+    assert answer.status_code == status, answer.text
+    assert "access_token" not in answer.get_json()
+    assert [found for found, _ in refusals()[before:]] == [reason]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": ["a", "b"], "code": "c"},
+        {"state": "a" * 30, "code": ["c", "d"]},
+    ],
+)
+def test_what_is_said_twice_is_refused(query: Any, browser: Browser) -> None:
+    assert browser.client.get(CALLBACK, query_string=query).status_code == 400
+    assert browser.client.post(CALLBACK, data=query).status_code == 400
+
+
+def test_a_cookie_is_the_hosts_own_and_out_of_reach_of_scripts(browser: Browser) -> None:
+    answer = browser.client.get(browser.company.login)
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    name, _, attributes = cookie.partition("=")
+    assert re.fullmatch(r"__Host-sso-[0-9a-f]{16}", name)
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(attributes.split("; "))
+    assert "Domain" not in attributes
+
+
+@pytest.mark.parametrize(
+    "return_to",
+    [
+        "https://evil.example/",
+        "http://localhost@evil.example/",
+        "http://localhost.evil.example/",
+        "//evil.example/",
+        "javascript:alert(1)",
+        "http://localhost\\@evil.example/",
+        "http://localhost/#code=mine",
+        "http://localhost:1/",
+    ],
+)
+def test_nobody_is_sent_to_other_peoples_pages(return_to: str, browser: Browser) -> None:
+    query = {"return_to": return_to, "code_challenge": "A" * 43}
+    answer = browser.client.get(browser.company.login, query_string=query)
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "sso_return_refused")
+
+
+def test_there_is_no_way_to_a_directory_that_is_none(acme: Company, browser: Browser) -> None:
+    nobody = f"/api/auth/sso/azure/login/{ids.new_id()}"
+    for address in (nobody, f"{acme.login}?test=invented-token-of-no-one"):
+        answer = browser.client.get(address)
+        assert (answer.status_code, answer.get_json()["code"]) == (404, "sso_not_available")
+
+
+def test_linking_takes_both_proofs(acme: Company, browser: Browser) -> None:
+    """The password of the account, and a person that the tenant's own directory has proven."""
+    bob = new_person(acme.app, "Bob")
+    unlinked = browser.sign_in(acme.directory.add_person("bob@example.com", "Bob")).get_json()
+    wrong = {"link_token": unlinked["link_token"], "email": bob.email, "password": "a guess"}
+    link = "/api/auth/sso/link"
+    assert browser.client.post(link, json=wrong).status_code == 401
+    right = wrong | {"password": PASSWORD}
+    stranger = browser.client.post(link, json=right)
+    assert (stranger.status_code, stranger.get_json()["code"]) == (403, "sso_account_refused")
+    replay = browser.client.post(link, json=right)
+    assert (replay.status_code, replay.get_json()["code"]) == (400, "sso_link_invalid")
+
+
+def test_an_unverified_account_is_never_linked(acme: Company, browser: Browser) -> None:
+    """Whoever opens an account with the address of somebody else waits in vain for him to come."""
+    bob = new_person(acme.app, "Bob")
+    email = f"bob.{ids.new_id().hex}@{acme.domain}"
+    change(bob, email=email, email_verified_at=None)
+    unlinked = browser.sign_in(acme.directory.add_person(email, "Bob"))
+    assert unlinked.status_code == 409
+    body = {"link_token": unlinked.get_json()["link_token"], "email": email, "password": PASSWORD}
+    before = len(refusals())
+    answer = browser.client.post("/api/auth/sso/link", json=body)
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "sso_account_refused")
+    assert refusals()[before:] == [("unverified", acme.house.id)]
