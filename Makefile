@@ -13,6 +13,8 @@ COMPILE := $(IN_BACKEND) -m uv pip compile -q --universal --python-version 3.11 
 JOBS ?= auto
 # How many requests `make fuzz` makes up for each operation.
 EXAMPLES ?= 2000
+# How many processes `make kills` kills.
+KILLS ?= 200
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
 ARGS ?=
 
@@ -29,6 +31,13 @@ help: ## List these verbs
 run: $(INSTALLED) ## Start the whole product on this machine (PORT=4999)
 	@exec $(PYTHON) scripts/run.py $(ARGS)
 
+.PHONY: up
+up: ## Start the whole product in containers (PROFILE=minimal, or full)
+	@python3 scripts/generate_secrets.py $(if $(PROFILE),--profile $(PROFILE))
+	@docker compose up --build --detach --wait
+	@sed -n 's/^PUBLIC_URL=/Tenantry answers on /p' .env
+	@sed -n 's/^DEMO_PASSWORD=/petra@platform.example, alice@acme.example, mallory@globex.example: /p' .env
+
 .PHONY: tour
 tour: $(INSTALLED) ## Do the main job over HTTP against `make run`
 	@$(PYTHON) scripts/tour.py $(ARGS)
@@ -41,6 +50,10 @@ test: $(INSTALLED) ## Run the tests in parallel (ARGS="-k name -x")
 fuzz: $(INSTALLED) ## Send each route requests made up from the contract (EXAMPLES=2000)
 	@$(IN_BACKEND) -c 'import schemathesis'
 	@cd backend && FUZZ_EXAMPLES=$(EXAMPLES) ../$(PYTHON) -m pytest -n $(JOBS) tests/core/test_fuzz.py $(ARGS)
+
+.PHONY: kills
+kills: $(INSTALLED) ## Kill the API beside the commit of a POST that is repeated (KILLS=200)
+	@cd backend && IDEMPOTENCY_KILLS=$(KILLS) ../$(PYTHON) -m pytest tests/domains/idempotency/test_killed.py $(ARGS)
 
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run the tests and report the lines they miss
@@ -68,6 +81,7 @@ bench: $(INSTALLED) ## Measure (bench/)
 lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml --extra containers -o requirements-containers.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .data stay

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import heartbeat_sent, setup_logging, worker_process_init
 
 from app.core import db, logs
+from app.core.heartbeat import Heartbeat
 from app.core.tasks import QUEUES as QUEUES  # noqa: PLC0414  # who starts us asks for them
 from app.factory import create_app
 from app.settings import load_settings
@@ -19,6 +20,15 @@ celery = app.extensions["celery"]
 @setup_logging.connect
 def _log_as_json(**_: Any) -> None:
     logs.configure()
+
+
+_heartbeat = Heartbeat(settings)
+
+
+@heartbeat_sent.connect
+def _tell_that_we_live(**_: Any) -> None:
+    """Celery sends one every two seconds, for as long as it has its broker."""
+    _heartbeat.beat()
 
 
 @worker_process_init.connect

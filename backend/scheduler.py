@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from app.core import logs
+from app.core.heartbeat import Heartbeat
 from app.domains.jobs.service import rounds
 from app.factory import create_app
 from app.settings import load_settings
@@ -25,11 +26,13 @@ def main() -> None:
     app = create_app(settings)
     check_servers(app.extensions["tenancy"].server, settings)
     signal.signal(signal.SIGTERM, stop)
+    heartbeat = Heartbeat(settings)
     logger.info("scheduler ready.")
     while True:
         try:
             with app.app_context():
                 rounds.run_round(settings)
+            heartbeat.beat()
         except Exception:  # the main database is away, for one: a later round may find it back
             logger.exception("this round failed")
         time.sleep(settings.job_sweep_seconds)

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,9 +17,17 @@ sys.path.insert(0, str(ROOT / "backend"))
 
 import app.factory  # noqa: F401  # declares every error
 from app.core.catalogue import catalogue, shrunk
-from app.core.reference import errors_page, settings_page
+from app.core.reference import compose_settings, env_template, errors_page, settings_page
+
+
+def template(name: str) -> str:
+    return env_template((ROOT / name).read_text(encoding="utf-8"))
+
 
 PAGES: dict[str, Callable[[], str]] = {
+    ".env.docker": partial(template, ".env.docker"),
+    ".env.docker.minimal": partial(template, ".env.docker.minimal"),
+    "docker/settings.yml": compose_settings,
     "docs/errors.md": errors_page,
     "docs/settings.md": settings_page,
 }

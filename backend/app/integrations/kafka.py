@@ -14,6 +14,7 @@ from kafka.errors import KafkaError
 
 from app.core.cloudevents import CONTENT_TYPE
 from app.core.errors import Unavailable
+from app.core.heartbeat import Heartbeat
 from app.core.messages import Message
 from app.settings import Settings
 
@@ -134,6 +135,7 @@ class KafkaReader:
         self._brokers = _Brokers(settings)
         self._topics = [self._brokers.full(topic) for topic in topics]
         self._group = settings.consumer_group
+        self._heartbeat = Heartbeat(settings)
         self._told_at = float("-inf")
 
     def run(
@@ -149,6 +151,7 @@ class KafkaReader:
                 with self._member() as consumer:
                     while not stopping.is_set():
                         self._read(consumer, handle, stopping)
+                        self._heartbeat.beat()
                         self._tell_lag(consumer, tell)
             except KafkaError as error:
                 logger.warning(

@@ -74,6 +74,8 @@ class Installation(Beginning):
     """Opens /metrics to Prometheus: 32 characters or more; without it there is no such page."""
     prometheus_multiproc_dir: Path | None = None
     """Where the API's workers share their figures, emptied at the start; else a new folder."""
+    heartbeat_file: Path | None = None
+    """A file that worker, scheduler, consumer and relay touch as long as they work."""
 
     @field_validator("secrets_keys", mode="before")
     @classmethod

@@ -124,3 +124,36 @@ class LinkCreated(_DocumentEvent):
     public_version = 1
 
     expires_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProcess(Event):
+    """A new file is there, to be looked into: a request more than a report."""
+
+    type: ClassVar[str] = "file.process"
+    target: ClassVar[str] = "file_id"
+    topic: ClassVar[str] = "files"
+    public_version = 1
+
+    file_id: UUID
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProcessed(Event):
+    """A file was looked into; ``outcome`` is processed, unsupported or failed.
+
+    ``reason`` says why there is no text. ``document_ids`` are documents that hold it now, a hundred
+    at most.
+    """
+
+    type: ClassVar[str] = "file.processed"
+    target: ClassVar[str] = "file_id"
+    topic: ClassVar[str] = "files"
+    public_version = 1
+
+    file_id: UUID
+    outcome: str
+    reason: str | None
+    detected_type: str | None
+    document_ids: list[UUID]

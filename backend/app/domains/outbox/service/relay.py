@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from app.core import clock
 from app.core.db import platform_session
+from app.core.heartbeat import Heartbeat
 from app.core.logs import log_context
 from app.core.marks import Marks
 from app.core.tasks import TenantClosed, TenantGone
@@ -89,6 +90,7 @@ class Relay:
         self._outboxes = outboxes
         self._marks = marks
         self._settings = settings
+        self._heartbeat = Heartbeat(settings)
         self._walk = Walk(tenants_after, pause=settings.outbox_sweep_seconds)
         self._stopping = Event()
         self._under_way: set[str] = set()
@@ -104,6 +106,7 @@ class Relay:
             while not stopping.wait(self._settings.outbox_poll_seconds):
                 try:
                     self._round(pool)
+                    self._heartbeat.beat()
                 except Exception:  # the main database is away, for one
                     logger.exception("this round failed")
                     stopping.wait(_LONGEST_PAUSE)
