@@ -13,6 +13,8 @@ COMPILE := $(IN_BACKEND) -m uv pip compile -q --universal --python-version 3.11 
 JOBS ?= auto
 # How many requests `make fuzz` makes up for each operation.
 EXAMPLES ?= 2000
+# How many processes `make kills` kills.
+KILLS ?= 200
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
 ARGS ?=
 
@@ -48,6 +50,10 @@ test: $(INSTALLED) ## Run the tests in parallel (ARGS="-k name -x")
 fuzz: $(INSTALLED) ## Send each route requests made up from the contract (EXAMPLES=2000)
 	@$(IN_BACKEND) -c 'import schemathesis'
 	@cd backend && FUZZ_EXAMPLES=$(EXAMPLES) ../$(PYTHON) -m pytest -n $(JOBS) tests/core/test_fuzz.py $(ARGS)
+
+.PHONY: kills
+kills: $(INSTALLED) ## Kill the API beside the commit of a POST that is repeated (KILLS=200)
+	@cd backend && IDEMPOTENCY_KILLS=$(KILLS) ../$(PYTHON) -m pytest tests/domains/idempotency/test_killed.py $(ARGS)
 
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run the tests and report the lines they miss

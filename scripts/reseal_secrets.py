@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "backend"))
 
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from app.core.db import MainModel, platform_session
 from app.core.errors import AppError
@@ -46,6 +47,9 @@ def main() -> None:
             report = status() if arguments.status else reseal(box(app, arguments.to))
         except AppError as error:
             print(error.detail, file=sys.stderr)
+            sys.exit(6)
+        except OperationalError:
+            print("The main database is away.", file=sys.stderr)
             sys.exit(6)
     if arguments.json:
         print(json.dumps(report))
@@ -90,7 +94,13 @@ def status() -> dict[str, Any]:
 
 def reseal(box: Boxes) -> dict[str, Any]:
     outcome, away = Outcome(), []
-    service.reseal(box, MAIN, platform_session, outcome)
+    total = sum(service.count_kinds(MAIN, platform_session).values())
+
+    def tell(so_far: Outcome) -> None:
+        if sys.stderr.isatty():
+            draw_bar(so_far.looked_at, total, "secrets of the main database")
+
+    service.reseal(box, MAIN, platform_session, outcome, tell=tell)
     for number, open_session in enumerate(opened := list(tenants()), start=1):
         try:
             service.reseal(box, TENANT, open_session, outcome)

@@ -31,15 +31,17 @@ done
 
 # What the environment says wins over the file; values are taken as they are, not as shell.
 if [ -f "$file" ]; then
-	while IFS='=' read -r name value; do
-		case $name in '' | '#'*) continue ;; esac
-		[ -n "${!name+set}" ] || export "$name=$value"
+	while IFS= read -r line; do
+		case $line in '' | '#'*) continue ;; esac
+		name=${line%%=*}
+		[ -n "${!name+set}" ] || export "$line"
 	done <"$file"
 fi
 
-environment=$("$python" scripts/show_settings.py --json | "$python" -c '
+settings=$("$python" scripts/show_settings.py --json) # fails where they would not do
+environment=$("$python" -c '
 import json, sys
-print(next(row["value"] for row in json.load(sys.stdin) if row["name"] == "ENVIRONMENT"))')
+print(next(row["value"] for row in json.load(sys.stdin) if row["name"] == "ENVIRONMENT"))' <<<"$settings")
 if [ "$environment" != development ]; then
 	echo "ENVIRONMENT is $environment: nothing was changed." >&2
 	exit 1

@@ -1,19 +1,26 @@
 """The main job over plain HTTP, against a running server (`make tour`).
 
 Alice creates a tenant, which gets a database of its own, and puts a document into it; a signed
-link lets anybody who has it read this one document; Mallory, who owns another tenant, finds
-nothing at all.
+link lets anybody who has it read this one document; a server of her company's, which the tour
+starts, hears of it by a signed webhook; Mallory, who owns another tenant, finds nothing at all.
 
 Exit codes: 0 all is as it should be; 1 a step did not end so, and it says which; 2 wrong arguments.
 """
 
 import argparse
+import base64
+import hashlib
+import hmac
 import json
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 import requests
@@ -21,6 +28,7 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 _SECONDS = 30
 _HIDDEN = 404
+_REFUSED = 422
 
 
 class TourFailed(Exception):
@@ -88,6 +96,46 @@ class Visitor:
         return Visitor(self._url, self._say, self._ca)
 
 
+@dataclass(frozen=True)
+class Listener:
+    """A server of Alice's company, on this machine: it keeps what is posted to it."""
+
+    url: str
+    arrived: "Queue[tuple[Mapping[str, str], bytes]]" = field(default_factory=Queue)
+
+    def next(self) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body of what arrives next."""
+        try:
+            return self.arrived.get(timeout=_SECONDS)
+        except Empty:
+            raise TourFailed(
+                f"No webhook arrived in {_SECONDS} s. Do the worker and the consumer run?"
+            ) from None
+
+
+@contextmanager
+def _listening() -> Iterator[Listener]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            listener.arrived.put((dict(self.headers), body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """The tour tells what arrived."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        listener = Listener(f"http://127.0.0.1:{server.server_port}/tenantry")
+        thread = Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield listener
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def take_tour(
     url: str,
     *,
@@ -105,16 +153,24 @@ def take_tour(
     alice.log_in(owner)
     tenant = _create_tenant(alice, say)
 
-    say("\nShe uploads a document and shares it by a signed link")
-    document = _upload(alice, tenant, file, content)
-    link = _share(alice, document, content)
+    with _listening() as listener:
+        say("\nA server of her company's listens for new documents")
+        secret = _subscribe(alice, tenant, listener, say)
 
-    say(f"\n{stranger.email}, who owns another tenant, finds nothing")
-    mallory.log_in(stranger)
-    _find_nothing(mallory, tenant, document, file)
+        say("\nShe uploads a document and shares it by a signed link")
+        document = _upload(alice, tenant, file, content)
+        link = _share(alice, document, content)
 
-    say("\nNor does anybody with a link that was changed")
-    alice.anonymous().expect({403, _HIDDEN}, "GET", _tampered(link))
+        say(f"\n{stranger.email}, who owns another tenant, finds nothing")
+        mallory.log_in(stranger)
+        _find_nothing(mallory, tenant, document, file)
+
+        say("\nNor does anybody with a link that was changed")
+        alice.anonymous().expect({403, _HIDDEN}, "GET", _tampered(link))
+
+        if secret is not None:
+            say("\nMeanwhile, the server has heard of the document")
+            _hear(listener, secret, document, say)
 
     say("\nThe document is deleted")
     alice.expect(204, "DELETE", document)
@@ -132,6 +188,31 @@ def _create_tenant(alice: Visitor, say: Callable[[str], None]) -> str:
     if state != "active":
         raise TourFailed(f"GET {tenant}: expected the state active, got {state}")
     return tenant
+
+
+def _subscribe(
+    alice: Visitor, tenant: str, listener: Listener, say: Callable[[str], None]
+) -> str | None:
+    """The secret; None where this installation sends nothing to the machine that it runs on."""
+    wish = {"url": listener.url, "event_types": ["document.uploaded.v1"]}
+    answer = alice.expect({201, _REFUSED}, "POST", f"{tenant}/webhooks", json=wish)
+    if answer.status_code == _REFUSED:
+        _same("webhook_url_refused", _field(answer, "code"), "why the webhook is refused")
+        say("    Left out: this installation sends webhooks to the internet alone.")
+        return None
+    return str(_field(answer, "secret"))
+
+
+def _hear(listener: Listener, secret: str, document: str, say: Callable[[str], None]) -> None:
+    headers, body = listener.next()
+    given = {name.lower(): value for name, value in headers.items()}
+    signed = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    _same(expected, given["webhook-signature"], "the webhook's signature")
+    event = json.loads(body)
+    _same(document.rpartition("/")[2], event["data"]["document_id"], "what the webhook tells of")
+    say(f"  ✓ {event['type']} arrived, and its signature is right")
 
 
 def _upload(alice: Visitor, tenant: str, file: Path, content: bytes) -> str:

@@ -5,8 +5,8 @@
 
 It can be repeated: what is there stays. SECRET_KEY and BACKUP_KEYS are made where there are none;
 other secrets come from the file of --from-env, and one that differs is only replaced with
---replace. --credentials writes what each role signs in with into a folder, readable by its owner
-alone, where that is not there yet.
+--replace. --credentials writes the secret that each role signs in with into a folder, readable by
+its owner alone, where there is none yet. A role's id is its name: tenantry-production-api.
 
 For development, --initialise FILE also initialises a Vault that was never used, unseals one that is
 sealed, and signs in, all by the keys that it keeps in FILE.
@@ -77,9 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--replace", action="store_true", help="what the file has wins over what Vault has"
     )
-    parser.add_argument(
-        "--credentials", type=Path, metavar="FOLDER", help="write {role}.role-id, {role}.secret-id"
-    )
+    parser.add_argument("--credentials", type=Path, metavar="FOLDER", help="write {role}.secret-id")
     parser.add_argument(
         "--rotate-days",
         type=int,
@@ -142,7 +140,6 @@ def wait_until_active(vault: hvac.Client) -> None:
 
 def credentials(setup: Setup, role: str, folder: Path) -> Step:
     """A secret that lies in the folder is taken for good: delete the file for a new one."""
-    (folder / f"{role}.role-id").write_text(setup.role_id(role), encoding="utf-8")
     secret = folder / f"{role}.secret-id"
     if secret.exists():
         return Step(f"secret of {role} in {secret}", "there")

@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from app import figures
 from app.core import (
     apidocs,
     auth_log,
@@ -17,12 +18,12 @@ from app.core import (
     health,
     idempotency,
     marks,
-    metrics,
     pages,
     problems,
     proxies,
     rates,
     redis,
+    tallies,
     tasks,
     tenant_names,
     throttle,
@@ -42,14 +43,16 @@ from app.domains.activity import models as activity_models
 from app.domains.activity import routes as activity_routes
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
-from app.domains.audit import service as audit
+from app.domains.audit import tasks as audit_tasks
+from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
 from app.domains.backups import routes as backup_routes
 from app.domains.backups import tasks as backup_tasks
 from app.domains.backups.service import exports
+from app.domains.documents import consumers as document_consumers
 from app.domains.documents import models as document_models
 from app.domains.documents import tasks as document_tasks
-from app.domains.documents.routes import documents, downloads, trash, uploads, versions
+from app.domains.documents.routes import documents, downloads, quota, trash, uploads, versions
 from app.domains.documents.service import downloads as document_downloads
 from app.domains.fleet import cli as fleet_cli
 from app.domains.fleet import models as fleet_models
@@ -65,11 +68,10 @@ from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
-from app.domains.jobs.service import records, running
+from app.domains.jobs.service import running
 from app.domains.outbox import models as outbox_models
 from app.domains.outbox import routes as outbox_routes
 from app.domains.outbox import tasks as outbox_tasks
-from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.recording import Recorder
 from app.domains.outbox.service.relay import Relay
@@ -81,7 +83,6 @@ from app.domains.sso.routes import configuration as sso_configuration
 from app.domains.sso.routes import login as sso_login
 from app.domains.sso.routes import profile as sso_profile
 from app.domains.sso.service import Ports as SsoPorts
-from app.domains.sso.service import upkeep as sso_upkeep
 from app.domains.sso.service.parcels import Parcels
 from app.domains.tenants import models as tenant_models
 from app.domains.tenants import tasks as tenant_tasks
@@ -91,10 +92,15 @@ from app.domains.tenants.routes import (
     invitations,
     members,
     registrations,
+    sandboxes,
     tenants,
 )
 from app.domains.tenants.service.directory import TenantRegistry, active_ids_after
-from app.integrations import dns, entra, graph, mailer, storage, vault
+from app.domains.webhooks import consumers as webhook_consumers
+from app.domains.webhooks import models as webhook_models
+from app.domains.webhooks import routes as webhook_routes
+from app.domains.webhooks import tasks as webhook_tasks
+from app.integrations import customer_http, dns, entra, graph, mailer, storage, vault
 from app.settings import Settings
 from app.settings.vault_client import VaultClient
 from app.tenancy import manager as tenancy
@@ -106,6 +112,7 @@ BLUEPRINTS = (
     tenants.blueprint,
     members.blueprint,
     domains.blueprint,
+    sandboxes.blueprint,
     admin.blueprint,
     fleet_routes.blueprint,
     invitations.blueprint,
@@ -117,12 +124,14 @@ BLUEPRINTS = (
     audit_routes.blueprint,
     outbox_routes.blueprint,
     activity_routes.blueprint,
+    webhook_routes.blueprint,
     backup_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
     versions.blueprint,
     downloads.blueprint,
     uploads.blueprint,
+    quota.blueprint,
 )
 # Imported for what they declare; `flask shell` shows the models.
 MODELS = (
@@ -136,6 +145,7 @@ MODELS = (
     sso_models,
     fleet_models,
     document_models,
+    webhook_models,
     backup_models,
 )
 TASKS = (
@@ -147,10 +157,12 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    webhook_tasks,
     backup_tasks,
+    audit_tasks,
     sealing_tasks,
 )
-CONSUMERS = (activity_consumers,)
+CONSUMERS = (activity_consumers, document_consumers, webhook_consumers)
 SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
@@ -167,8 +179,9 @@ def create_app(settings: Settings) -> Flask:
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     redis.init_app(app, settings)
-    recorder = Recorder(marks.init_app(app, settings))
-    events.init_app(app, [audit.append, recorder, auth_log.log])
+    tallies.init_app(app, settings)
+    recorders = (AuditRecorder(settings), Recorder(marks.init_app(app, settings)), auth_log.log)
+    events.init_app(app, recorders)
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
     idempotency.init_app(app, DatabaseKeys(settings), answer_box(settings))
@@ -177,6 +190,7 @@ def create_app(settings: Settings) -> Flask:
     storage.init_app(app, storage.create(settings))
     dns.init_app(app, dns.SystemDns(settings.dns_servers, timeout=settings.dns_timeout))
     mailer.init_app(app, mailer.create_mailer(settings))
+    customer_http.init_app(app, customer_http.create(settings))
     registry = TenantRegistry()
     manager = tenancy.TenantDatabaseManager(settings, registry=registry, secrets=secrets)
     tenancy.init_app(app, manager)
@@ -206,7 +220,7 @@ def create_app(settings: Settings) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.cli.add_command(fleet_cli.group)
-    publish_figures(app, settings, manager)
+    figures.publish(app, settings, manager)
     apidocs.init_app(app)
     health.init_app(app, dependencies(manager, app.extensions["vault"]))
     app.shell_context_processor(shell_context)
@@ -313,32 +327,6 @@ def answer_box(settings: Settings) -> FernetBox:
     """
     own = derived_key(settings.secret_key.get_secret_value(), "idempotency")
     return FernetBox([own, *(key.get_secret_value() for key in settings.secrets_keys)])
-
-
-def publish_figures(app: Flask, settings: Settings, manager: tenancy.TenantDatabaseManager) -> None:
-    metrics.init_app(
-        app,
-        settings,
-        pool=manager.pool.figures,
-        jobs=job_figures,
-        events=event_figures,
-        sso=sso_figures,
-    )
-
-
-def job_figures() -> metrics.JobFigures:
-    with db.main_session() as session:
-        return records.backlog(session)
-
-
-def event_figures() -> metrics.EventFigures:
-    with db.main_session() as session:
-        return letters.backlog(session)
-
-
-def sso_figures() -> metrics.SsoFigures:
-    with db.main_session() as session:
-        return sso_upkeep.figures(session)
 
 
 def create_delivery(app: Flask, settings: Settings) -> Delivery:

@@ -54,6 +54,7 @@ class EnvironmentFile:
             "SECRET_KEY": secrets.token_urlsafe(48),
             "SECRETS_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "BACKUP_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+            "AUDIT_SIGNING_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "DEMO_PASSWORD": secrets.token_urlsafe(12),
         }
         known = self.read()

@@ -138,6 +138,7 @@ class Supervisor:
         storage.mkdir(mode=0o700, exist_ok=True)
         here = {"REDIS_URL": redis_url, "STORAGE_PATH": str(storage), "PUBLIC_URL": self._url}
         here |= {"MAIL_FOLDER": str(self._folders.data / "mail"), "REGISTRATION_ENABLED": "true"}
+        here["WEBHOOK_ALLOW_LOOPBACK"] = "true"
         if "DATABASE_URL" not in self._outer:
             here["POSTGRES_TOOLS"] = str(wheel_bin_dir())
         self._file.keep({"ENVIRONMENT": "development", **here})

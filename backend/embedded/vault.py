@@ -13,8 +13,8 @@ from embedded.ports import LOOPBACK, free_port
 from embedded.process import ChildProcess, Command
 from embedded.server import EmbeddedServer
 
-_READY_SECONDS = 20.0
-_SECONDS = 5.0
+_READY_SECONDS = 60.0
+_SECONDS = 30.0
 _OK = 200
 
 

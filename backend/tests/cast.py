@@ -60,6 +60,9 @@ class Person:
     def post(self, path: str, **options: Any) -> TestResponse:
         return self.send("POST", path, **options)
 
+    def put(self, path: str, **options: Any) -> TestResponse:
+        return self.send("PUT", path, **options)
+
     def patch(self, path: str, **options: Any) -> TestResponse:
         return self.send("PATCH", path, **options)
 

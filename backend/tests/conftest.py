@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for: servers, an installation of one's own, the cast."""
 
+import base64
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,7 @@ def make_settings(
         "provisioner_url": urls[installation.provisioner],
         "redis_url": server_urls["redis"].rsplit("/", 1)[0] + f"/{redis_database}",
         "storage_path": storage_path,
+        "audit_signing_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "metrics_token": secrets.token_urlsafe(40),
         "main_pool_size": 40,
         "tenant_connection_budget": 20,

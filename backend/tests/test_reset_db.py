@@ -27,10 +27,15 @@ def development(
 
 
 def reset(own: Laboratory, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """With the settings in the environment."""
+    return run(["--env-file", "/nowhere", *arguments], own.environment() | changes)
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     told = {"PATH": os.environ["PATH"], "PYTHON": sys.executable}
     return subprocess.run(
-        [str(SCRIPT), "--env-file", "/nowhere", *arguments],
-        env=told | own.environment() | changes,
+        [str(SCRIPT), *arguments],
+        env=told | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -85,8 +90,11 @@ def test_everything_begins_anew(development: Laboratory, tmp_path: Path) -> None
         new_house("gone", new_person(development.app, "Alice"))
     before = databases(development)
     assert before
+    told = development.environment() | {"DEMO_PASSWORD": "correct horse battery staple"}
+    file = tmp_path / "tenantry.env"
+    file.write_text("# As make run writes it.\n\n" + "".join(f"{n}={v}\n" for n, v in told.items()))
     for _ in range(2):
-        done = reset(development, "--yes", DEMO_PASSWORD="correct horse battery staple")
+        done = run(["--yes", "--env-file", str(file)], {})
         assert done.returncode == 0, done.stdout + done.stderr
     after = databases(development)
     assert not after & before

@@ -1,23 +1,36 @@
-"""The tour that a newcomer takes, against a real server, by hand and with a generated client."""
+"""The tour that a newcomer takes, against a real server, with a generated client, and by hand."""
 
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
+from threading import Event, Thread
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
+from flask import Flask
+from sqlalchemy import select
 
 from app.core import ids
+from app.core.db import platform_session
+from app.domains.outbox.service.delivery import Delivery
+from app.domains.outbox.service.relaying import InProcess
+from app.domains.tenants.models import Tenant
 from app.settings import Settings
 from embedded.ports import free_port
-from tests.cast import PASSWORD, Cast
+from tests.cast import PASSWORD, Cast, new_house, new_person
+from tests.core.apps import another_app
 from tests.core.live import running_api
+from tests.domains.outbox.conftest import outboxes_into
+from tests.domains.webhooks.conftest import do_webhooks
 from tests.paths import PROJECT
 
 
@@ -36,8 +49,35 @@ def tour() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def live(cast: Cast, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_api(settings, tmp_path_factory.mktemp("logs")) as url:
+    folder = tmp_path_factory.mktemp("logs")
+    with running_api(settings, folder, webhook_allow_loopback=True) as url:
         yield url
+
+
+@pytest.fixture
+def behind(app: Flask, settings: Settings) -> Iterator[None]:
+    """What consumer and worker do, for the tour's tenant alone."""
+    over = Event()
+
+    def work() -> None:
+        with another_app(settings, webhook_allow_loopback=True) as own, own.app_context():
+            delivery = Delivery(settings, open_tenant=own.extensions["open_tenant"])
+            outboxes = outboxes_into(own, InProcess(delivery.receive))
+            while not over.wait(0.1):
+                for tenant_id in tours():
+                    outboxes.send(str(tenant_id))
+                    do_webhooks(own, tenant_id)
+
+    def tours() -> list[UUID]:
+        with platform_session() as session:
+            newest = select(Tenant.id).where(Tenant.slug.like("tour-%"), Tenant.state == "active")
+            return list(session.scalars(newest.order_by(Tenant.id.desc()).limit(1)))
+
+    thread = Thread(target=work)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
 @pytest.fixture
@@ -114,6 +154,27 @@ def test_a_generated_client_takes_it(part: Part, sign_in: Callable[[str], Any], 
     assert ask(alice, "documents.get_document", *there).status == 404
 
 
+def test_the_page_for_authors_of_clients(live: str, app: Flask) -> None:
+    """docs/api.md: its commands, in its order, print what it says."""
+    with app.app_context():
+        alice = new_person(app, "Alice")
+        new_house("api", alice)
+    page = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    _, *blocks = re.findall(r"```sh\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, re.DOTALL)
+    assert len(blocks) >= 5
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\necho ---\n".join(said for said, _ in blocks)],
+        env={"PATH": os.environ["PATH"], "URL": live, "EMAIL": alice.email, "PASSWORD": PASSWORD},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split("---\n") == [printed for _, printed in blocks], done.stderr
+
+
+@pytest.mark.usefixtures("behind")
 def test_the_tour_goes_through(tour: ModuleType, live: str, cast: Cast, file: Path) -> None:
     told: list[str] = []
     tour.take_tour(
@@ -126,6 +187,8 @@ def test_the_tour_goes_through(tour: ModuleType, live: str, cast: Cast, file: Pa
     story = "\n".join(told)
     assert "All as it should be." in story
     assert story.count("404") >= 6, "the stranger's requests"
+    assert "document.uploaded.v1 arrived, and its signature is right" in story
+    assert "whsec_" not in story
     assert PASSWORD not in story
     assert "Bearer" not in story
 

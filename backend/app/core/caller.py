@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.core.errors import NotFound
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -21,3 +23,11 @@ class Caller:
 
     def allows(self, permission: str) -> bool:
         return permission in self.permissions
+
+
+class NotAMember(NotFound):
+    """The caller may not know of the tenant, nor whether there is one: as for any other address."""
+
+    def __init__(self, *, user_id: UUID, session_id: UUID) -> None:
+        super().__init__("There is no such tenant.")
+        self.user_id, self.session_id = user_id, session_id

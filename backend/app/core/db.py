@@ -292,6 +292,7 @@ def after_commit(session: Session, callback: Callable[[], object]) -> None:
 def record_despite(error: AnyError, write: Callable[[Session], None]) -> AnyError:
     """The error, to be raised; ``write`` runs in a transaction of its own after the rollback."""
     error.despite.append(write)
+    error.told = True
     return error
 
 

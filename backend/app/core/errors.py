@@ -27,6 +27,8 @@ class AppError(Exception):
         self.errors = errors
         # What must be written although the request is refused; see core.db.record_despite.
         self.despite: list[Callable[..., None]] = []
+        # Whether that tells of the refusal.
+        self.told = False
 
     def problem(self, request_id: str) -> dict[str, object]:
         problem: dict[str, object] = {

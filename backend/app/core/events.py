@@ -54,13 +54,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who does it, from where, in which request or job."""
+    """Who does it, from where, in which request or job; a job may do it on somebody's behalf."""
 
     user_id: UUID | None = None
+    on_behalf_of: UUID | None = None
     session_id: UUID | None = None
     address: str | None = None
     request_id: str | None = None
     task: str | None = None
+
+    @property
+    def person(self) -> UUID | None:
+        """Who is behind it, directly or not."""
+        return self.user_id or self.on_behalf_of
 
 
 Recorder = Callable[[Session, Event, Origin], None]

@@ -16,12 +16,12 @@ from flask import Response, after_this_request, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import auth_log, conditions, events, idempotency, payloads, rates
-from app.core.caller import Caller
+from app.core import auth_log, conditions, events, idempotency, payloads, rates, refusals
+from app.core.caller import Caller, NotAMember
 from app.core.db import record_despite
 from app.core.deprecation import Deprecation
 from app.core.dumping import Dump, dumper
-from app.core.errors import AppError, Forbidden, NotFound, Unprocessable
+from app.core.errors import AppError, Forbidden, Unprocessable
 from app.core.events import Origin, originating
 from app.core.idempotency import Once, OnceByKey, attempted
 from app.core.logs import log_context
@@ -175,7 +175,7 @@ def _wrapped(
     def wrapper(**path: Any) -> Response:
         if stated.deprecated is not None:
             after_this_request(stated.deprecated.tell)
-        with log_context(request_id=g.request_id):
+        with log_context(request_id=g.request_id), refusals.recorded(stated.allow):
             caller = _admit(stated, path)
             with log_context(**_who(caller)), originating(_origin(caller)):
                 given = {"caller": caller, **path, **_payloads(stated)}
@@ -215,7 +215,7 @@ def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
     _limit(stated, caller)
     if stated.allow != SIGNED_IN and not caller.allows(stated.allow):
         if tenant is not None and caller.role is None:  # no member: nothing in it exists
-            raise NotFound("There is no such tenant.")
+            raise NotAMember(user_id=caller.user_id, session_id=caller.session_id)
         raise Forbidden(f"This needs the permission {stated.allow}.")
     if tenant is not None:
         path["tenant_id"] = caller.tenant_id

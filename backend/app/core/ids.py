@@ -20,3 +20,8 @@ def new_token() -> str:
 def token_hash(token: str) -> bytes:
     """What is stored of a random token: 256 bits cannot be guessed, so a plain SHA-256 will do."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def new_key() -> bytes:
+    """256 random bits."""
+    return secrets.token_bytes(32)

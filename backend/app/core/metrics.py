@@ -112,6 +112,14 @@ class SsoFigures:
     soonest_expiry_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFigures:
+    """Audit trails with entries that are not sealed yet, and how old the oldest of these are."""
+
+    unsealed_trails: int
+    oldest_unsealed_seconds: float
+
+
 class Metrics:
     """Where this process's figures come from, and who may read them."""
 
@@ -124,6 +132,8 @@ class Metrics:
         jobs: Callable[[], JobFigures],
         events: Callable[[], EventFigures],
         sso: Callable[[], SsoFigures],
+        audit: Callable[[], AuditFigures],
+        webhooks: Callable[[], Mapping[str, int]],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -133,6 +143,8 @@ class Metrics:
         self._jobs = Errand(app, jobs, name="job figures")
         self._events = Errand(app, events, name="event figures")
         self._sso = Errand(app, sso, name="sso figures")
+        self._audit = Errand(app, audit, name="audit figures")
+        self._webhooks = Errand(app, webhooks, name="webhook figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -145,6 +157,8 @@ class Metrics:
         asked.register(_Collector(self._jobs, _told_of_jobs))
         asked.register(_Collector(self._events, _told_of_events))
         asked.register(_Collector(self._sso, _told_of_sso))
+        asked.register(_Collector(self._audit, _told_of_audit))
+        asked.register(_Collector(self._webhooks, _told_of_webhooks))
         return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
@@ -173,7 +187,7 @@ Told = Iterable[tuple[str, str, float] | Metric]
 
 
 class _Collector(Collector, Generic[Result]):
-    """Asked at each reading; without the main database its figures are left out."""
+    """Asked at each reading; without the server that knows them its figures are left out."""
 
     def __init__(self, errand: Errand[Result], told: Callable[[Result], Told]) -> None:
         self._errand = errand
@@ -244,6 +258,30 @@ def _told_of_sso(figures: SsoFigures) -> Told:
     )
 
 
+def _told_of_audit(figures: AuditFigures) -> Told:
+    yield (
+        "tenantry_audit_unsealed_trails",
+        "Audit trails, the platform's among them, with entries that are not sealed yet.",
+        figures.unsealed_trails,
+    )
+    yield (
+        "tenantry_audit_oldest_unsealed_seconds",
+        "How long the oldest of them has waited to be sealed.",
+        figures.oldest_unsealed_seconds,
+    )
+
+
+def _told_of_webhooks(figures: Mapping[str, int]) -> Told:
+    attempts = CounterMetricFamily(
+        "tenantry_webhook_attempts",
+        "Attempts to deliver an event to a webhook endpoint, by what came of them.",
+        labels=["outcome"],
+    )
+    for outcome, count in sorted(figures.items()):
+        attempts.add_metric([outcome], count)
+    yield attempts
+
+
 def init_app(
     app: Flask,
     settings: Settings,
@@ -252,8 +290,19 @@ def init_app(
     jobs: Callable[[], JobFigures],
     events: Callable[[], EventFigures],
     sso: Callable[[], SsoFigures],
+    audit: Callable[[], AuditFigures],
+    webhooks: Callable[[], Mapping[str, int]],
 ) -> None:
-    app.extensions["metrics"] = Metrics(app, settings, pool=pool, jobs=jobs, events=events, sso=sso)
+    app.extensions["metrics"] = Metrics(
+        app,
+        settings,
+        pool=pool,
+        jobs=jobs,
+        events=events,
+        sso=sso,
+        audit=audit,
+        webhooks=webhooks,
+    )
     app.add_url_rule("/metrics", "metrics", metrics)
 
 

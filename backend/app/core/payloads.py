@@ -24,8 +24,9 @@ def json_bytes() -> bytes:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as application/json.")
     limit: int = current_app.config["MAX_JSON_BYTES"]
-    raw = read_body(limit + 1)
-    if len(raw) > limit:
+    told = (request.content_length or 0) > limit
+    raw = b"" if told else read_body(limit + 1)
+    if told or len(raw) > limit:
         raise PayloadTooLarge(f"The body may have {limit} bytes.")
     return raw
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.core.errors import AppError
-from app.settings import Settings
+from app.settings import Environment, Settings
 
 _SETTINGS: Final = """\
 # Settings
@@ -173,6 +173,12 @@ def _shown(value: Any) -> Any:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory is not None:
+        usual, testing = (
+            field.get_default(call_default_factory=True, validated_data={"environment": each})
+            for each in (Environment.PRODUCTION, Environment.TESTING)
+        )
+        return f"`{usual}`, in testing `{testing}`"
     value = field.default
     if value is None or value == ():
         return "none"

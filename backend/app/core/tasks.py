@@ -19,14 +19,14 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.db import PlaneSession, after_commit, main_session
 from app.core.errors import NotFound, Unavailable
-from app.core.events import Origin, originating
+from app.core.events import Origin, current_origin, originating
 from app.core.logs import log_context
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 # Every queue that a worker consumes, by name.
-QUEUES: Final = ("default", "documents", "fleet", "mail", "sso")
+QUEUES: Final = ("default", "documents", "fleet", "mail", "sso", "webhooks")
 
 # A message comes back to the queue after this many seconds without an acknowledgement, so no job
 # may run longer.
@@ -138,8 +138,9 @@ def perform(
     *,
     tenant_id: UUID | None,
     arguments: dict[str, str],
+    asked_by: UUID | None = None,
 ) -> None:
-    """Runs the job in this process, in a transaction of its plane.
+    """Runs the job in this process, in a transaction of its plane; ``asked_by`` is who wanted it.
 
     Raises:
         NoTenantInMessage: a job of the tenant plane without a tenant.
@@ -147,7 +148,7 @@ def perform(
     """
     with (
         log_context(task=definition.name, tenant=tenant_id),
-        originating(Origin(task=definition.name)),
+        originating(Origin(task=definition.name, on_behalf_of=asked_by)),
     ):
         if definition.plane is None:
             definition.run(**arguments)
@@ -166,13 +167,16 @@ def enqueue_after_commit(session: PlaneSession, name: str, **arguments: str) -> 
     definition, tenant_id, celery = DEFINITIONS[name], session.tenant_id, current_celery()
     if tenant_id is None:
         raise NoTenantInMessage(name)
+    headers, asked_by = {"tenant": str(tenant_id)}, current_origin().person
+    if asked_by is not None:
+        headers["user"] = str(asked_by)
     after_commit(
         session,
         lambda: _send(
             celery,
             definition.name,
             definition.queue,
-            headers={"tenant": str(tenant_id)},
+            headers=headers,
             kwargs=arguments,
         ),
     )
@@ -267,11 +271,18 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
         max_retries=5,
     )
     def run(self: Any, /, **arguments: str) -> None:
-        tenant = (self.request.headers or {}).get("tenant")
+        headers = self.request.headers or {}
+        tenant, user = headers.get("tenant"), headers.get("user")
         if tenant is None:
             raise NoTenantInMessage(definition.name)
         with app.app_context():
-            perform(definition, open_tenant, tenant_id=UUID(tenant), arguments=arguments)
+            perform(
+                definition,
+                open_tenant,
+                tenant_id=UUID(tenant),
+                arguments=arguments,
+                asked_by=None if user is None else UUID(user),
+            )
 
 
 def _add_carrier(celery: Celery, app: Flask, run_job: Callable[[UUID], None]) -> None:

@@ -22,7 +22,7 @@ State = Literal["there", "made", "changed", "kept"]
 # Who may read which of the entries that are not for every process.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "api": frozenset(),
-    "jobs": frozenset({"database-platform"}),
+    "jobs": frozenset({"database-platform", "audit-trails"}),
     "operator": RESERVED,
 }
 # A token lives for an hour, is renewed until a day is over, and is then replaced by a new one.
@@ -75,11 +75,8 @@ class Setup:
             yield from self._secrets(entry, told, fresh, replace=replace)
 
     def name_of(self, role: str) -> str:
-        """What the policy and the AppRole are called."""
+        """What the policy and the AppRole are called; also the role's id, which is no secret."""
         return f"{self._access.vault_transit_key}-{self._access.environment}-{role}"
-
-    def role_id(self, role: str) -> str:
-        return str(self._vault.auth.approle.read_role_id(self.name_of(role))["data"]["role_id"])
 
     def new_secret_id(self, role: str) -> str:
         """One more; those that were handed out stay good."""
@@ -147,14 +144,16 @@ class Setup:
     def _role(self, role: str) -> Step:
         name = self.name_of(role)
         wanted: dict[str, Any] = {**_ROLE, "token_policies": [name]}
+        approle = self._vault.auth.approle
         try:
-            found = self._vault.auth.approle.read_role(name)["data"]
-            present = {field: found[field] for field in wanted}
+            found = approle.read_role(name)["data"] | approle.read_role_id(name)["data"]
+            present = {field: found[field] for field in (*wanted, "role_id")}
         except InvalidPath:
             present = None
-        if present != wanted:
-            self._vault.auth.approle.create_or_update_approle(name, **wanted)
-        return Step(f"role {name}", _state(present, wanted))
+        if present != wanted | {"role_id": name}:
+            approle.create_or_update_approle(name, **wanted)
+            approle.update_role_id(name, name)
+        return Step(f"role {name}", _state(present, wanted | {"role_id": name}))
 
     def _secrets(
         self, entry: str, given: Mapping[str, str], fresh: Mapping[str, str], *, replace: bool

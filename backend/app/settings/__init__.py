@@ -10,6 +10,7 @@ from typing import Final, cast
 from flask import current_app
 from pydantic import PrivateAttr, ValidationError
 
+from app.settings.audit import Audit
 from app.settings.backups import Backups
 from app.settings.events import Events
 from app.settings.files import Files
@@ -21,6 +22,7 @@ from app.settings.stored import Stored, check_transit, read_stored, signed_in
 from app.settings.tenants import Tenants
 from app.settings.vault import Vault, VaultAccess
 from app.settings.vault_client import VaultFault
+from app.settings.webhooks import Webhooks
 
 __all__ = [
     "Environment",
@@ -39,7 +41,9 @@ class InvalidSettings(SystemExit):
 
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
-class Settings(Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation):
+class Settings(
+    Webhooks, Audit, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation
+):
     """All groups together."""
 
     _stored: frozenset[str] = PrivateAttr(default=frozenset())
@@ -101,6 +105,7 @@ def unusable(error: ValidationError, *further: str) -> InvalidSettings:
     faults = [
         f"  {'.'.join(map(str, fault['loc'])).upper() or 'SETTINGS'}: {fault['msg']}"
         for fault in error.errors(include_input=False, include_url=False)
+        if fault["type"] != "default_factory_not_called"  # a consequence of the others
     ]
     return InvalidSettings("\n".join([_UNUSABLE, *faults, *further]))
 

@@ -48,6 +48,15 @@ class Files(Group):
     tenant_quota_documents: Annotated[int | None, Field(ge=0)] = None
     """Documents that each tenant may have, with those in the trash; without it, no limit."""
 
+    extraction_bytes: Annotated[int, Field(ge=0)] = 100 * 1024**2
+    """The largest file that text is taken from, to be searched."""
+    extraction_seconds: Annotated[float, Field(gt=0, le=300)] = 60
+    """How long taking the text from one file may last."""
+    extraction_memory_bytes: Annotated[int, Field(ge=128 * 1024**2)] = 768 * 1024**2
+    """How much memory taking the text from one file may need."""
+    extraction_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 500_000
+    """Characters of a file's text that are kept and searched; what follows is not."""
+
     @field_validator("storage_path")
     @classmethod
     def _is_given_for_disk(cls, path: Path, info: ValidationInfo) -> Path:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from app.settings.rules import Environment, Group, in_production
+from app.settings.rules import Environment, Group, in_production, unless_testing
 
 # Scheme, whether there is a host, query.
 _MAILERS: Final = frozenset(
@@ -23,9 +23,9 @@ _MAILBOX: Final = r"^(?:[A-Za-z0-9 .&'-]+<[^\s<>@,;]+@[A-Za-z0-9.-]+>|[^\s<>@,;]
 
 
 class People(Group):
-    access_token_seconds: Annotated[int, Field(ge=30)] = 15 * 60
+    access_token_seconds: Annotated[int, Field(ge=30)] = unless_testing(15 * 60, testing=60)
     """Life of an access token."""
-    session_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+    session_seconds: Annotated[int, Field(ge=60)] = unless_testing(7 * 24 * 3600, testing=300)
     """Life of a session, however often it is refreshed."""
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 20
     """How long a used refresh token still gives its successor."""
@@ -74,9 +74,9 @@ class People(Group):
     """How long a request waits for Redis to count it, before it passes uncounted."""
 
     # RFC 9106's second recommendation is 64 MiB, 3 passes, 4 lanes.
-    password_hash_memory_kib: Annotated[int, Field(ge=32)] = 65_536
+    password_hash_memory_kib: Annotated[int, Field(ge=32)] = unless_testing(65_536, testing=32)
     """argon2id's memory (RFC 9106); a change rehashes at the next sign-in."""
-    password_hash_passes: Annotated[int, Field(ge=1)] = 3
+    password_hash_passes: Annotated[int, Field(ge=1)] = unless_testing(3, testing=1)
     """argon2id's passes."""
 
     mail_url: SecretStr = SecretStr("console:")

@@ -1,9 +1,9 @@
 """What the groups of settings share: how each is read, and what production refuses."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from pydantic import ValidationInfo
+from pydantic import Field, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,6 +33,15 @@ class Beginning(Group):
     use_vault: bool = False
     """Whether the secrets among these settings come from Vault, and stored secrets are sealed by
     it; docs/vault.md."""
+
+
+def unless_testing(default: int, *, testing: int) -> Any:
+    """A field's default, and another one under ENVIRONMENT=testing."""
+
+    def choose(known: dict[str, Any]) -> int:
+        return testing if known.get("environment") == Environment.TESTING else default
+
+    return Field(default_factory=choose)
 
 
 # What generated secrets never hold, and examples, defaults and habits do.

@@ -62,7 +62,9 @@ def read_stored(client: VaultClient, access: VaultAccess, *, known: Mapping[str,
                 raise
             stored.gaps.append(str(gap))
             continue
-        for key, value in found.items():
+        for key, value in found["data"]["data"].items():
+            if value == "":
+                continue  # nothing, as in the environment
             name = key.lower()
             if name not in known or name in _NEVER_STORED:
                 raise VaultRejects(f"{path} in Vault holds {key}, which is no setting to be kept.")
@@ -88,11 +90,10 @@ def check_transit(client: VaultClient, access: VaultAccess) -> None:
         raise VaultForbids(f"Vault does not allow {', '.join(refused)}.")
 
 
-def _read(vault: hvac.Client, *, mount: str, path: str) -> dict[str, Any]:
-    answer = vault.secrets.kv.v2.read_secret_version(
+def _read(vault: hvac.Client, *, mount: str, path: str) -> Any:
+    return vault.secrets.kv.v2.read_secret_version(
         path, mount_point=mount, raise_on_deleted_version=True
     )
-    return dict(answer["data"]["data"])
 
 
 def _as_text(value: Any) -> str:

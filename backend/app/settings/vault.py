@@ -24,9 +24,10 @@ ENTRIES: Final[Mapping[str, tuple[str, ...]]] = {
     "backups": ("backup_keys",),
     "metrics": ("metrics_token",),
     "audit": ("report_signing_key",),
+    "audit-trails": ("audit_signing_key",),
 }
 # Not for every process: one that may not read them goes on without.
-RESERVED: Final = frozenset({"database-platform", "database-owner", "audit"})
+RESERVED: Final = frozenset({"database-platform", "database-owner", "audit", "audit-trails"})
 
 
 class Vault(Group):

@@ -17,7 +17,6 @@ from hvac.exceptions import (
     InvalidPath,
     InvalidRequest,
     Unauthorized,
-    UnexpectedError,
     VaultError,
 )
 
@@ -82,13 +81,13 @@ class VaultClient:
         vault = self._signed_in()
         with self._noting():
             try:
-                return question(vault)
+                return _understood(question(vault))
             except Forbidden:
                 if _lives(vault):
                     raise
         vault = self._signed_in(instead_of=vault)
         with self._noting():
-            return question(vault)
+            return _understood(question(vault))
 
     def ping(self) -> None:
         """Returns when this process could use Vault now.
@@ -137,8 +136,12 @@ class VaultClient:
     def _sign_in(self) -> None:
         vault = connect(self._settings)
         try:
-            granted = vault.auth.approle.login(
-                role_id=self._settings.vault_role_id, secret_id=self._settings.vault_secret
+            granted = _understood(
+                vault.auth.approle.login(
+                    role_id=self._settings.vault_role_id,
+                    secret_id=self._settings.vault_secret,
+                    use_token=False,
+                )
             )
         except OSError as error:
             vault.adapter.close()
@@ -150,6 +153,7 @@ class VaultClient:
             raise VaultForbids(
                 f"Vault refuses VAULT_ROLE_ID with its secret: {_reason(error)}."
             ) from error
+        vault.token = granted["auth"]["client_token"]
         first = self._vault is None
         self._vault, self._lease = vault, float(granted["auth"]["lease_duration"])
         if first:
@@ -172,7 +176,7 @@ class VaultClient:
         """How long the token is good now."""
         vault = self._signed_in()
         try:
-            granted = float(vault.auth.token.renew_self()["auth"]["lease_duration"])
+            granted = float(_understood(vault.auth.token.renew_self())["auth"]["lease_duration"])
         except (Forbidden, InvalidRequest):
             granted = 0.0
         if granted < self._lease * _WORTH_RENEWING:
@@ -205,7 +209,7 @@ def told(address: str) -> Iterator[None]:
         raise VaultForbids(f"Vault does not allow {_path(error)}.") from error
     except InvalidPath as error:
         raise VaultLacks(f"Vault has nothing at {_path(error)}.") from error
-    except (InvalidRequest, UnexpectedError) as error:
+    except InvalidRequest as error:
         raise VaultRejects(f"Vault refuses {_path(error)}: {_reason(error)}.") from error
     except VaultError as error:
         raise VaultAway(f"Vault at {address} is away: {_reason(error)}.") from error
@@ -213,6 +217,13 @@ def told(address: str) -> Iterator[None]:
         raise VaultAway(
             f"Vault at {address} cannot be reached ({type(error).__name__})."
         ) from error
+
+
+def _understood(answer: Answer) -> Answer:
+    """What hvac cannot read it hands over as it came: somebody else's page, a torn document."""
+    if isinstance(answer, requests.Response) and answer.status_code == requests.codes.ok:
+        raise VaultAway("What answers at Vault's address is not Vault.")
+    return answer
 
 
 def _lives(vault: hvac.Client) -> bool:

@@ -1,6 +1,6 @@
 """What a database holds: each table's rows, counted and hashed, whatever order they lie in."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, LiteralString
@@ -15,7 +15,7 @@ _TABLES: Final = """
     ORDER BY relname
 """
 # A sum does not depend on the order; of a digest's two halves it is as hard to meet by chance.
-_CONTENT: Final[LiteralString] = """
+CONTENT: Final[LiteralString] = """
     SELECT count(*), coalesce(sum(('x' || left(digest, 16))::bit(64)::bigint::numeric), 0)::text
            || '/' || coalesce(sum(('x' || right(digest, 16))::bit(64)::bigint::numeric), 0)::text
     FROM (SELECT md5(t::text) AS digest FROM {table} t) rows
@@ -26,7 +26,7 @@ _FORMAT: Final = (
     " SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex';"
     " SET LOCAL search_path = public"
 )
-_FOREIGN_KEYS: Final = """
+FOREIGN_KEYS: Final = """
     SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
            format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname,
                   pg_get_constraintdef(oid))
@@ -52,7 +52,7 @@ def read_contents(connection: Connection) -> dict[str, Content]:
     connection.execute(_FORMAT)
     found = {}
     for name in tables(connection):
-        query = sql.SQL(_CONTENT).format(table=sql.Identifier("public", name))
+        query = sql.SQL(CONTENT).format(table=sql.Identifier("public", name))
         row = connection.execute(query).fetchone()
         if row is not None:
             found[name] = Content(*row)
@@ -60,13 +60,13 @@ def read_contents(connection: Connection) -> dict[str, Content]:
 
 
 @contextmanager
-def ready_to_fill(connection: Connection) -> Iterator[None]:
-    """Empties all tables and lets rows come in any order: no foreign key, no trigger of ours.
+def ready_to_fill(connection: Connection, names: Collection[str] | None = None) -> Iterator[None]:
+    """Empties the tables, or all, and lets rows come in any order: no foreign key, no trigger.
 
     At the end the keys are checked over all rows. The database is nobody's but ours meanwhile.
     """
-    names = tables(connection)
-    keys = connection.execute(_FOREIGN_KEYS).fetchall()
+    names = tables(connection) if names is None else names
+    keys = connection.execute(FOREIGN_KEYS).fetchall()
     with connection.transaction():
         for drop, _ in keys:
             connection.execute(drop.encode())

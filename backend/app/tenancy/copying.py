@@ -5,13 +5,14 @@ differs is found by comparing each row's key and digest in the order of the keys
 side is held in memory. While rows come in, the copy has no foreign keys and no triggers of ours.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, LiteralString
 
 from psycopg import IsolationLevel, sql
 
+from app.tenancy import contents
 from app.tenancy.server import Connection
 
 _BATCH: Final = 1000
@@ -37,22 +38,9 @@ _TABLES: Final = """
       AND c.relname <> 'alembic_version'
     ORDER BY c.relname
 """
-_FOREIGN_KEYS: Final = """
-    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
-           format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname,
-                  pg_get_constraintdef(oid))
-    FROM pg_constraint
-    WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND conparentid = 0
-"""
 _SEQUENCES: Final = """
     SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences
     WHERE schemaname = 'public' AND last_value IS NOT NULL
-"""
-# A sum does not depend on the order; two halves of a digest are as hard to meet by chance as one.
-_CONTENT: Final[LiteralString] = """
-    SELECT count(*), coalesce(sum(('x' || left(digest, 16))::bit(64)::bigint::numeric), 0)::text
-           || '/' || coalesce(sum(('x' || right(digest, 16))::bit(64)::bigint::numeric), 0)::text
-    FROM (SELECT md5(t::text) AS digest FROM {table} t) rows
 """
 
 
@@ -83,27 +71,59 @@ class Table:
         return sql.SQL('(ROW({})::text COLLATE "C")').format(key)
 
 
-class Copying:
-    """Two connections as the owner, in autocommit: from one database into the other."""
+def tables(connection: Connection) -> list[Table]:
+    rows = connection.execute(_TABLES).fetchall()
+    return [Table(name, columns, key or []) for name, columns, key in rows]
 
-    def __init__(self, original: Connection, copy: Connection) -> None:
+
+class Copying:
+    """Two connections as the owner, in autocommit: from one database into the other.
+
+    Without ``carries`` every table is copied, else those of whose names it says so.
+    """
+
+    def __init__(
+        self,
+        original: Connection,
+        copy: Connection,
+        *,
+        carries: Callable[[str], bool] = lambda _name: True,
+    ) -> None:
         self._original = original
         self._copy = copy
+        self._carries = carries
         self._keys: list[str] = []
         for connection in (original, copy):
             connection.execute(_FORMAT)
 
+    def copy_once(self) -> dict[str, int]:
+        """Every row as of one moment, while the original is used; the rows of each table.
+
+        Raises:
+            CopyDiffers: what came is not what was there.
+        """
+        self._prepare()
+        with self._snapshot():
+            for table in self._tables():
+                self._copy_rows(table)
+            found = self._compare()
+        self._settle()
+        return found
+
     def begin(self) -> int:
         """Every row as of one moment; returns how many."""
+        self._prepare()
+        with self._snapshot():
+            return sum(self._copy_rows(table) for table in self._tables())
+
+    def _prepare(self) -> None:
         with self._copy.transaction():
-            for drop, add in self._copy.execute(_FOREIGN_KEYS).fetchall():
+            for drop, add in self._copy.execute(contents.FOREIGN_KEYS).fetchall():
                 self._keys.append(add)
                 self._copy.execute(drop.encode())
             for table in self._tables():
                 self._alter(table, "DISABLE")
                 self._copy.execute(sql.SQL("TRUNCATE {}").format(table.identifier))
-        with self._snapshot():
-            return sum(self._copy_rows(table) for table in self._tables())
 
     def follow(self) -> int:
         """What has changed on one side since; returns how many rows."""
@@ -116,6 +136,10 @@ class Copying:
         Raises:
             CopyDiffers: they are not.
         """
+        self._settle()
+        return self._compare()
+
+    def _settle(self) -> None:
         with self._copy.transaction():
             for table in self._tables():
                 self._alter(table, "ENABLE")
@@ -124,12 +148,11 @@ class Copying:
             for name, value in self._original.execute(_SEQUENCES).fetchall():
                 self._copy.execute("SELECT setval(%s, %s)", (name, value))
         self._copy.execute("ANALYZE")
-        return self._compare()
 
     def _compare(self) -> dict[str, int]:
         found = {}
         for table in self._tables():
-            query = sql.SQL(_CONTENT).format(table=table.identifier)
+            query = sql.SQL(contents.CONTENT).format(table=table.identifier)
             there, here = (
                 connection.execute(query).fetchone() for connection in (self._original, self._copy)
             )
@@ -138,9 +161,8 @@ class Copying:
             found[table.name] = int(there[0])
         return found
 
-    def _tables(self) -> Iterator[Table]:
-        for name, columns, key in self._copy.execute(_TABLES).fetchall():
-            yield Table(name, columns, key or [])
+    def _tables(self) -> list[Table]:
+        return [table for table in tables(self._copy) if self._carries(table.name)]
 
     def _alter(self, table: Table, verb: LiteralString) -> None:
         self._copy.execute(

@@ -1,13 +1,17 @@
 """A session on one tenant's database."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from app.core.db import PlaneSession, Question, without_transaction
+from app.core.db import PlaneSession, Question, transaction, without_transaction
 from app.tenancy.locations import TenantLocation
 from app.tenancy.models import TenantModel
+from app.tenancy.server import Server
 
 
 class TenantSession(PlaneSession):
@@ -47,6 +51,28 @@ class TenantReads(TenantSession):
         if self.new or self.dirty or self.deleted:
             raise TypeError("a session that only reads has nothing to flush")
         super().flush(objects)
+
+
+@contextmanager
+def owner_session(server: Server, location: TenantLocation) -> Iterator[TenantSession]:
+    """One transaction as the owner of the tenant's database: for what its role may only read.
+
+    The owner may write where the tenant is read-only; whoever uses this keeps out of a move's way.
+
+    Raises:
+        ServerUnavailable: server or database cannot be reached.
+    """
+
+    def connect() -> DBAPIConnection:
+        connection = server.connect_as_owner(location.database)
+        connection.autocommit = False
+        return cast("DBAPIConnection", connection)
+
+    engine = create_engine(
+        "postgresql+psycopg://", creator=connect, poolclass=NullPool, hide_parameters=True
+    )
+    with transaction(TenantSession(engine, replace(location, read_only=False))) as session:
+        yield session
 
 
 @event.listens_for(TenantSession, "after_begin", propagate=True)

@@ -124,7 +124,10 @@ def _without_effect(app: Flask, role: str, permission: str) -> bool:
 
 def test_a_platform_administrator_may_nothing_with_a_tenants_data() -> None:
     assert {permission.partition(":")[0] for permission in PLATFORM_ADMIN} == {
+        "audit",
         "dead_letters",
-        "tenants",
         "fleet",
+        "quotas",
+        "tenants",
     }
+    assert "audit:read" not in PLATFORM_ADMIN

@@ -101,6 +101,9 @@ TABLE: dict[str, tuple[int, ...]] = {
     "domains.claim_domain":       (401, 404, 403, 403, 422, 422, 404),
     "domains.verify_domain":      (401, 404, 403, 403, 404, 404, 404),
     "domains.remove_domain":      (401, 404, 403, 403, 404, 404, 404),
+    "sandboxes.order_sandbox":    (401, 404, 403, 403, 403, 409, 404),
+    "sandboxes.list_sandboxes":   (401, 404, 403, 403, 403, 200, 404),
+    "sandboxes.get_sandbox":      (401, 404, 403, 403, 403, 404, 404),
     "members.list_members":       (401, 404, 200, 200, 200, 200, 404),
     "members.change_member":      (401, 404, 403, 403, 200, 200, 404),
     "members.remove_member":      (401, 404, 403, 403, 404, 404, 404),
@@ -131,7 +134,23 @@ TABLE: dict[str, tuple[int, ...]] = {
     "sso_profile.get_profile":    (401, 404, 404, 404, 404, 404, 404),
     "sso_profile.get_photo":      (401, 404, 404, 404, 404, 404, 404),
     "audit.list_entries":         (401, 404, 403, 403, 200, 200, 404),
+    "audit.export_entries":       (401, 404, 403, 403, 200, 200, 404),
+    "audit.list_checkpoints":     (401, 404, 403, 403, 200, 200, 404),
+    "audit.list_platform_entries": (401, 403, 403, 403, 403, 403, 200),
+    "audit.export_platform_entries": (401, 403, 403, 403, 403, 403, 200),
+    "audit.list_platform_checkpoints": (401, 403, 403, 403, 403, 403, 200),
     "activity.list_activities":   (401, 404, 200, 200, 200, 200, 404),
+    "webhooks.list_endpoints":    (401, 404, 403, 403, 200, 200, 404),
+    "webhooks.create_endpoint":   (401, 404, 403, 403, 422, 422, 404),
+    "webhooks.get_endpoint":      (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.update_endpoint":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.delete_endpoint":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.rotate_secret":     (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.test_endpoint":     (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.list_deliveries":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.get_delivery":      (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.replay_delivery":   (401, 404, 403, 403, 404, 404, 404),
+    "webhooks.replay_range":      (401, 404, 403, 403, 404, 404, 404),
     "exports.request_export":     (401, 404, 403, 403, 403, 202, 404),
     "exports.list_exports":       (401, 404, 403, 403, 403, 200, 404),
     "exports.get_export":         (401, 404, 403, 403, 403, 404, 404),
@@ -151,6 +170,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "documents.delete_document":  (401, 404, 403, 403, 204, 204, 404),
     "documents.act_on_documents": (401, 404, 403, 200, 200, 200, 404),
     "documents.get_usage":        (401, 404, 200, 200, 200, 200, 404),
+    "quota.get_quota":            (401, 404, 403, 403, 403, 403, 200),
+    "quota.set_quota":            (401, 404, 403, 403, 403, 403, 422),
     "trash.list_trash":           (401, 404, 403, 200, 200, 200, 404),
     "trash.restore_document":     (401, 404, 403, 404, 404, 404, 404),
     "trash.purge_document":       (401, 404, 403, 404, 404, 404, 404),
@@ -184,6 +205,8 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
     tenant, one = f"/api/tenants/{cast.acme.id}", f"{cast.acme.documents}/{document_id}"
     uploads = f"{cast.acme.documents}/uploads"
     migrations = "/api/admin/migrations"
+    webhooks = f"{tenant}/webhooks"
+    webhook = f"{webhooks}/{uuid4()}"
     passwords = {"current_password": "wrong", "new_password": "long enough"}
     refused = {"email": "nobody@example.com", "password": "wrong"}
     invited = {"email": cast.alice.email, "role": "viewer"}  # she is a member
@@ -229,6 +252,8 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "tenants.resume_tenant": _json("POST", tenant + "/resume"),
         "tenants.make_read_only": _json("POST", tenant + "/read-only"),
         "tenants.make_writable": _json("DELETE", tenant + "/read-only"),
+        "quota.get_quota": _json("GET", tenant + "/quota"),
+        "quota.set_quota": _json("PUT", tenant + "/quota", {"max_bytes": -1}),
         "tenants.delete_tenant": _json("DELETE", tenant + "?confirm=another"),
         "tenants.restore_tenant": _json("POST", tenant + "/restore"),
         "admin.list_all_tenants": _json("GET", "/api/admin/tenants"),
@@ -244,6 +269,11 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "domains.verify_domain": _json("POST", f"{tenant}/domains/{uuid4()}/verify"),
         "domains.remove_domain": _json("DELETE", f"{tenant}/domains/{uuid4()}"),
         "tenants.retry_provisioning": _json("POST", tenant + "/retry"),
+        "sandboxes.order_sandbox": _json(
+            "POST", tenant + "/sandboxes", {"name": "Try", "slug": cast.acme.slug}
+        ),
+        "sandboxes.list_sandboxes": _json("GET", tenant + "/sandboxes"),
+        "sandboxes.get_sandbox": _json("GET", f"{tenant}/sandboxes/{uuid4()}"),
         "members.list_members": _json("GET", tenant + "/users"),
         "members.change_member": _json(
             "PATCH", f"{tenant}/users/{cast.bob.user_id}", {"role": "viewer"}
@@ -286,7 +316,27 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "sso_profile.get_profile": _json("GET", "/api/users/me/azure/profile"),
         "sso_profile.get_photo": _json("GET", "/api/users/me/azure/photo"),
         "audit.list_entries": _json("GET", tenant + "/audit"),
+        "audit.export_entries": _json("GET", tenant + "/audit/export?action=no.such"),
+        "audit.list_checkpoints": _json("GET", tenant + "/audit/checkpoints"),
+        "audit.list_platform_entries": _json("GET", "/api/admin/audit?limit=1"),
+        "audit.export_platform_entries": _json("GET", "/api/admin/audit/export?action=no.such"),
+        "audit.list_platform_checkpoints": _json("GET", "/api/admin/audit/checkpoints"),
         "activity.list_activities": _json("GET", tenant + "/events"),
+        "webhooks.list_endpoints": _json("GET", webhooks),
+        "webhooks.create_endpoint": _json(
+            "POST", webhooks, {"url": "http://127.0.0.1", "event_types": ["*"]}
+        ),
+        "webhooks.get_endpoint": _json("GET", webhook),
+        "webhooks.update_endpoint": _json("PATCH", webhook, {"enabled": False}),
+        "webhooks.delete_endpoint": _json("DELETE", webhook),
+        "webhooks.rotate_secret": _json("POST", f"{webhook}/secret"),
+        "webhooks.test_endpoint": _json("POST", f"{webhook}/test"),
+        "webhooks.list_deliveries": _json("GET", f"{webhook}/deliveries"),
+        "webhooks.get_delivery": _json("GET", f"{webhook}/deliveries/{uuid4()}"),
+        "webhooks.replay_delivery": _json("POST", f"{webhook}/deliveries/{uuid4()}/replay"),
+        "webhooks.replay_range": _json(
+            "POST", f"{webhook}/replay", {"since": "2026-11-24T00:00:00Z"}
+        ),
         "exports.request_export": _json("POST", tenant + "/exports"),
         "exports.list_exports": _json("GET", tenant + "/exports"),
         "exports.get_export": _json("GET", f"{tenant}/exports/{uuid4()}"),

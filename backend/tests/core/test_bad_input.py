@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from flask import Flask
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
@@ -22,7 +22,7 @@ from tests.cast import House, Person, new_house, new_person
 from tests.core.answers import refusal
 from tests.core.apps import unconnected_app
 from tests.core.bad_json import NO_JSON
-from tests.core.test_multipart import FORM, REFUSED
+from tests.core.test_multipart import END, FILE, FORM, REFUSED
 
 LONG = "x" * 100_000
 HUGE = int("9" * 400)
@@ -51,6 +51,11 @@ NOT_AN_INTEGER_IN_A_QUERY: Final = (
     "", "x", "1.0", "1e3", "0x1", "1_0", "+1", " 1", "1 ", "\u0661\u0662", "\uff11", "NaN",
     "Infinity", "true",    "[1]", "null", "9" * 19, "9" * 5000, "-" + "9" * 400, "1,2", "\ufeff1",
 )  # fmt: skip
+NOT_A_TIME_IN_A_QUERY: Final = (
+    "", "yesterday", "0", "1e9", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01",
+    "10000-01-01T00:00:00Z", "2026-01-01T00:00:00+99:99", "-2026-01-01T00:00:00Z",
+    "\u0662\u0660\u0662\u0666-01-01T00:00:00Z", "9" * 400,
+)  # fmt: skip
 NOT_IN_A_PATH: Final = (
     "x", "0", "-1", "\u0661\u0662", "null", "undefined", "[]", "{}", "*", "'", '"', ";",
     "%2e%2e", "%25", "%ff", "%ed%a0%80", "%f0%9f%92%a3", "%0d%0aX-A:%20b", "9" * 400,
@@ -78,6 +83,18 @@ HEADERS: Final = (
     ("X-Forwarded-For", "," * 2000),
     ("X-HTTP-Method-Override", "DELETE"), ("Expect", "x"), ("Authorization", "Bearer \xff\x00"),
     ("Authorization", "Basic Og=="), ("Authorization", "Bearer " + "." * 5000),
+)  # fmt: skip
+NO_KEYS: Final = (
+    "", " ", "a b", "a,b", '"', '"a', 'a"', '""', "a\\", "\x7f", "\xff", "a\x00", "a;b", "x" * 256,
+    '"' + "x" * 256 + '"',
+)  # fmt: skip
+NO_TAGS: Final = (
+    "", ",", '"', "W/", 'W/"', "x" * 5000, '"' * 999, "\xff", "\x00", ",".join(['"x"'] * 500), "1",
+)  # fmt: skip
+NO_FORM_TYPES: Final = (
+    "", "text/plain", "application/json", "application/x-www-form-urlencoded",
+    "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=b", "\xff",
+    "multipart/form-data\x00; boundary=b",
 )  # fmt: skip
 NO_JSON_TYPES: Final = (
     "", "text/plain", "application/xml", "application/x-www-form-urlencoded", "application/jsonx",
@@ -125,6 +142,8 @@ WITH_BODY: Final = [each for each in ALL if each.stated.body is not None]
 WITH_QUERY: Final = [each for each in ALL if each.stated.query is not None]
 WITH_FILE: Final = [each for each in ALL if each.stated.takes_file]
 WITH_PATH: Final = [each for each in ALL if each.rule.arguments]
+WITH_KEY: Final = [each for each in ALL if each.stated.idempotent]
+WITH_TAG: Final = [each for each in ALL if each.stated.conditional]
 HARMLESS: Final = [each for each in ALL if each.method == "GET"]
 
 
@@ -166,6 +185,17 @@ def wrong_values(field: fields.Field[Any]) -> Iterator[object]:
         yield from ("a\x00b", "\ud800")
     if isinstance(field, fields.List) and not field.allow_none:
         yield from ([value] for value in wrong_values(field.inner))
+
+
+def wrong_arguments(field: fields.Field[Any]) -> Iterator[str]:
+    if isinstance(field, fields.Integer):
+        yield from NOT_AN_INTEGER_IN_A_QUERY
+    elif isinstance(field, fields.DateTime):
+        yield from NOT_A_TIME_IN_A_QUERY
+    elif isinstance(field, fields.UUID):
+        yield from (value for value in NOT_AN_ID if isinstance(value, str))
+    elif any(isinstance(rule, validate.OneOf) for rule in field.validators):
+        yield from ("", "x", "null", "\u0130", "9" * 400)
 
 
 def input_fields(schema: type[Schema]) -> Iterator[tuple[str, fields.Field[Any]]]:
@@ -240,13 +270,21 @@ def test_what_is_no_form(operation: Operation, person: Person, house: House, for
     refused(person.send(operation.method, operation.path(house), **given), form)
 
 
+@over(WITH_FILE)
+def test_what_does_not_say_that_it_is_a_form(
+    operation: Operation, person: Person, house: House
+) -> None:
+    for content_type in NO_FORM_TYPES:
+        given = {"data": FILE + END, "content_type": content_type}
+        refusal(person.send(operation.method, operation.path(house), **given), 415)
+
+
 @over(WITH_QUERY)
 def test_a_wrong_argument(operation: Operation, person: Person, house: House) -> None:
     schema = operation.stated.query
     assert schema is not None
     for name, field in input_fields(schema):
-        values = NOT_AN_INTEGER_IN_A_QUERY if isinstance(field, fields.Integer) else ("\x00",)
-        for value in values:
+        for value in ("\x00", *wrong_arguments(field)):
             path = f"{operation.path(house)}?{name}={quote(value, errors='surrogatepass')}"
             refused(person.send(operation.method, path), path)
         if not isinstance(field, fields.List):
@@ -280,3 +318,24 @@ def test_headers_that_nobody_reads(operation: Operation, person: Person, house: 
         wire = {variable if variable.startswith("CONTENT") else f"HTTP_{variable}": value}
         answer = person.get(operation.path(house), environ_overrides=wire)
         assert answer.status_code < 500, (name, value[:100], answer.text[:200])
+
+
+@over(WITH_KEY)
+def test_a_key_that_is_none(operation: Operation, person: Person, house: House) -> None:
+    """With all else as the contract shows it."""
+    schema = operation.stated.body
+    body = {} if schema is None else {"json": example_of(schema())}
+    form = {"data": FILE + END, "content_type": FORM} if operation.stated.takes_file else body
+    for key in NO_KEYS:
+        wire = {"HTTP_IDEMPOTENCY_KEY": key}
+        answer = person.send(
+            operation.method, operation.path(house), environ_overrides=wire, **form
+        )
+        refusal(answer, 400, "idempotency_key_invalid")
+
+
+@over(WITH_TAG)
+def test_a_tag_that_is_none(operation: Operation, person: Person, house: House) -> None:
+    for tag in NO_TAGS:
+        wire = {"HTTP_IF_MATCH": tag}
+        refused(person.send(operation.method, operation.path(house), environ_overrides=wire), tag)

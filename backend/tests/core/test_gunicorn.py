@@ -115,16 +115,37 @@ def test_chunks_that_are_none(live: str, house: House, token: str, body: bytes) 
         head("GET", "/" + "x" * 100_000),
         head("GET", "/health", *[f"X-{number}: x" for number in range(1000)]),
         head("GET", "/hea lth"),
+        head("GET", "/health", "X A: b"),
+        head("GET", "/health", "X-A : b"),
+        head("GET", "/health", "X-A: b", " folded"),
+        head("GET", "/health", "X-A: b\rX-B: c"),
+        head("GET", "/health", "X" * 10_000 + ": b"),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET\r\n\r\n",
         b"\x00" * 100 + b"\r\n\r\n",
     ],
-    ids=range(11),
+    ids=range(16),
 )
 def test_what_is_no_request(live: str, request_head: bytes) -> None:
     answer = talk(live, request_head)
     assert not answer or 400 <= status(answer) < 500 or status(answer) == 501, answer
     assert b"Traceback" not in answer
+
+
+def test_a_body_that_is_too_large_is_not_waited_for(
+    live: str, house: House, token: str, settings: Settings
+) -> None:
+    """Neither where its length is told before, nor where it is seen only as it comes."""
+    who, form = f"Authorization: Bearer {token}", "Content-Type: multipart/form-data; boundary=b"
+    chunks = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    chunks *= settings.max_json_bytes // 0x10000 + 2
+    for length, sent in (("Content-Length: 10000000000", b"{"), (CHUNKED, chunks)):
+        answer = talk(live, head("POST", "/api/tenants", JSON, length, who), sent)
+        assert status(answer) == 413, answer
+    length = f"Content-Length: {settings.max_upload_bytes * 2}"
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    answer = talk(live, head("POST", house.documents, form, length, who), part + b"x" * 100_000)
+    assert status(answer) == 413, answer
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,19 @@ def test_the_control_is_usable() -> None:
     assert settings.storage_path == Path("/srv/files")
 
 
+def test_what_is_cheap_and_short_under_testing_alone(environment: pytest.MonkeyPatch) -> None:
+    def of(name: str) -> tuple[int, ...]:
+        environment.setenv("ENVIRONMENT", name)
+        now = load_settings()
+        hashing = (now.password_hash_memory_kib, now.password_hash_passes)
+        return now.access_token_seconds, now.session_seconds, *hashing
+
+    assert of("testing") == (60, 300, 32, 1)
+    assert of("development") == (900, 7 * 24 * 3600, 65_536, 3)
+    environment.setenv("ACCESS_TOKEN_SECONDS", "900")
+    assert of("testing") == (900, 300, 32, 1)
+
+
 def test_all_that_is_missing_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
     """Nothing falls back to a secret or a server that nobody chose."""
     for name in REQUIRED:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from app.core.db import main_session
 from app.core.errors import Conflict
+from app.core.events import Origin, originating
 from app.core.tasks import DEFINITIONS, NoTenantInMessage, enqueue_after_commit, task
 from app.domains.documents.models import File
 from app.settings import Settings
@@ -37,10 +38,12 @@ def test_a_job_is_sent_after_the_commit_with_its_tenant(
     context: Flask, cast: Cast, queue: Any
 ) -> None:
     with current_manager().tenant_db_session(cast.acme.database) as session:
-        enqueue_after_commit(session, "documents.erase_file", file_id="7")
+        with originating(Origin(user_id=cast.ada.user_id)):
+            enqueue_after_commit(session, "documents.erase_file", file_id="7")
         assert queue() == []
     (message,) = queue()
     assert message["headers"]["tenant"] == str(cast.acme.id)
+    assert message["headers"]["user"] == str(cast.ada.user_id)
     assert message["headers"]["task"] == "documents.erase_file"
     assert message["content-type"] == "application/json"
 

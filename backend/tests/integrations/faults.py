@@ -4,6 +4,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from enum import Enum
 from embedded.ports import LOOPBACK
 
 _CHUNK = 16 * 1024
+_BETWEEN_BYTES = 0.2
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _ERROR = (
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\n"
@@ -27,13 +29,14 @@ class Fault(Enum):
     RESET_SENT = "resets after some bytes of a request"
     RESET_RECEIVED = "resets after some bytes of an answer"
     SILENT = "takes everything and answers nothing"
+    TRICKLE = "sends an answer byte by byte, from some byte on"
     CHANGE_SENT = "changes a byte of each request's body"
     CHANGE_RECEIVED = "changes a byte of each answer's body"
 
 
 @dataclass
 class FaultProxy:
-    """``passes`` is how many bytes pass before a reset."""
+    """``passes`` is how many bytes pass before a reset, or before a trickle."""
 
     upstream: tuple[str, int]
     fault: Fault = Fault.NONE
@@ -106,7 +109,19 @@ class FaultProxy:
                         _reset(client)
                         _reset(server)
                         return
+                    if self.fault is Fault.TRICKLE and source is server:
+                        self._trickle(client, chunk, swift=self.passes - way.passed + len(chunk))
+                        continue
                     way.target.sendall(way.changed(chunk) if self.fault is way.changes else chunk)
+
+    def _trickle(self, client: socket.socket, chunk: bytes, *, swift: int) -> None:
+        swift = max(swift, 0)
+        client.sendall(chunk[:swift])
+        for byte in chunk[swift:]:
+            if self.fault is not Fault.TRICKLE:
+                break
+            client.sendall(bytes([byte]))
+            time.sleep(_BETWEEN_BYTES)
 
 
 @dataclass

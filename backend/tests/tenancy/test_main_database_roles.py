@@ -40,7 +40,12 @@ REFUSED_TO_BOTH = (
     "UPDATE platform_audit_entries SET user_id = NULL",
     "TRUNCATE platform_audit_entries",
     "INSERT INTO platform_audit_entries SELECT * FROM platform_audit_entries",
+    "UPDATE platform_audit_entries SET position = NULL, hash = NULL",
+    "SELECT * FROM platform_audit_entries FOR UPDATE",
+    "DROP FUNCTION audit_record",
     "DROP FUNCTION audit_append",
+    "SELECT audit_commitment(NULL, NULL, NULL)",
+    "SELECT FROM alembic_version FOR UPDATE",
     "SET ROLE {main_owner}",
     "SET ROLE {provisioner}",
     "SET ROLE {schema_owner}",
@@ -224,7 +229,12 @@ def test_refused(
 
 
 @pytest.mark.parametrize(
-    "statement", ["SET row_security = off; SELECT * FROM tenants", "SET ROLE {platform}"]
+    "statement",
+    [
+        "SET row_security = off; SELECT * FROM tenants",
+        "SET ROLE {platform}",
+        "SELECT audit_seal(10)",
+    ],
 )
 def test_the_application_does_not_get_round_row_level_security(
     as_app: Connection, house: Laboratory, statement: str
@@ -257,7 +267,12 @@ def test_the_provisioner_does_not_enter_the_main_database(house: Laboratory, cas
 
 @pytest.mark.parametrize(
     "function",
-    ["resolve_access(uuid, uuid)", "name_tenant(uuid, text, text)", "count_tenants()"],
+    [
+        "resolve_access(uuid, uuid)",
+        "name_tenant(uuid, text, text)",
+        "count_tenants()",
+        "audit_backlog()",
+    ],
 )
 def test_only_the_application_may_ask_who_may_enter(
     as_app: Connection, house: Laboratory, function: str

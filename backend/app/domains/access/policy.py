@@ -6,8 +6,20 @@ from typing import Final
 
 _VIEWER: Final = frozenset({"tenants:read", "members:read", "documents:read", "events:read"})
 _USER: Final = _VIEWER | {"documents:create", "documents:update", "documents:delete"}
-_ADMIN: Final = _USER | {"documents:manage", "members:manage", "domains:manage", "audit:read"}
-_OWNER: Final = _ADMIN | {"tenants:manage", "tenants:delete", "exports:manage", "sso:manage"}
+_ADMIN: Final = _USER | {
+    "documents:manage",
+    "members:manage",
+    "domains:manage",
+    "webhooks:manage",
+    "audit:read",
+}
+_OWNER: Final = _ADMIN | {
+    "tenants:manage",
+    "tenants:delete",
+    "exports:manage",
+    "sandboxes:manage",
+    "sso:manage",
+}
 
 # Of a platform administrator in a tenant that he or she is no member of. Nothing of its data.
 PLATFORM_ADMIN: Final = frozenset(
@@ -17,9 +29,11 @@ PLATFORM_ADMIN: Final = frozenset(
         "tenants:delete",
         "tenants:suspend",
         "tenants:read_all",
+        "quotas:manage",
         "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",
+        "audit:read_all",
     }
 )
 

@@ -1,8 +1,8 @@
 """Turns a token's claims into a `Caller`, or refuses. Nothing here is cached."""
 
-from app.core.caller import Caller
+from app.core.caller import Caller, NotAMember
 from app.core.db import main_reads, main_session
-from app.core.errors import NotFound, Unauthenticated
+from app.core.errors import Unauthenticated
 from app.core.tenant_names import TenantMismatch, TenantName
 from app.core.tokens import AccessClaims
 from app.domains.access import policy, queries
@@ -48,7 +48,7 @@ def identify(claims: AccessClaims, *, tenant: TenantName | None, any_state: bool
 
 def _require_entry(access: Access, permissions: frozenset[str], *, any_state: bool) -> None:
     if access.tenant_id is None:
-        raise NotFound("There is no such tenant.")
+        raise NotAMember(user_id=access.user_id, session_id=access.session_id)
     if not access.names_agree:
         raise TenantMismatch
     if access.role is not None and not access.opens:

@@ -1,11 +1,17 @@
 """What the feed does about events."""
 
+from typing import Final
+
 from app.core.cloudevents import CloudEvent
 from app.core.consumers import EVERY, consumer
 from app.domains.activity import service
 from app.tenancy.sessions import TenantSession
 
+# Requests to the house itself, of which nobody else has anything.
+_NO_NEWS: Final = frozenset({"file.process.v1"})
+
 
 @consumer(name="activity.feed", types=EVERY)
 def note(session: TenantSession, event: CloudEvent) -> None:
-    service.note(session, event)
+    if event.type not in _NO_NEWS:
+        service.note(session, event)

@@ -76,3 +76,12 @@ class ExportNotReady(Conflict):
     """
 
     code = "export_not_ready"
+
+
+class ArchiveDamaged(Conflict):
+    """It is not an archive that an export wrote, or not a whole one; no tenant was made.
+
+    Fetch the archive again.
+    """
+
+    code = "archive_damaged"

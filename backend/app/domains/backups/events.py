@@ -80,3 +80,14 @@ class ExportDeleted(_OfExport):
     """Somebody deleted it before its time was over."""
 
     type: ClassVar[str] = "export.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantImported(Event):
+    """It was made of the archive of a tenant, maybe of another installation."""
+
+    type: ClassVar[str] = "tenant.imported"
+    target: ClassVar[str] = "tenant_id"
+
+    tenant_id: UUID
+    source_id: str

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.core.db import platform_session
 from app.core.tasks import periodic, task
-from app.domains.backups.service import exports, restoring, taking, upkeep
+from app.domains.backups.service import cloning, exports, restoring, taking, upkeep
 from app.integrations.storage import current_storage
 from app.settings import current_settings
 from app.tenancy.manager import current_manager
@@ -39,6 +39,12 @@ def prove_backup(tenant: str) -> None:
 def make_export(export: str) -> None:
     """Writes the archive that a tenant asked for."""
     exports.make(current_manager(), current_storage(), export_id=UUID(export))
+
+
+@task(name="backups.fill_sandbox", queue="fleet", plane=None, limit=_LIMIT)
+def fill_sandbox(sandbox: str) -> None:
+    """Copies a tenant's rows and files into its sandbox."""
+    cloning.fill(current_manager(), current_storage(), current_settings(), tenant_id=UUID(sandbox))
 
 
 @periodic(name="backups.schedule", every=timedelta(hours=1), queue="fleet", plane=None)

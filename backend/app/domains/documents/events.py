@@ -17,6 +17,41 @@ class _DocumentEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _UploadEvent(Event):
+    target: ClassVar[str] = "upload_id"
+
+    upload_id: UUID
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadReserved(_UploadEvent):
+    """Room was taken for bytes that go straight to the store; ``size`` was announced."""
+
+    type: ClassVar[str] = "document.upload_reserved"
+
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadAborted(_UploadEvent):
+    """It was given up; what had arrived is erased, and the room is free again."""
+
+    type: ClassVar[str] = "document.upload_aborted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaChanged(Event):
+    """``changes`` maps each limit that changed to its former and its new value."""
+
+    type: ClassVar[str] = "tenant.quota_changed"
+    target: ClassVar[str] = "tenant_id"
+
+    tenant_id: UUID
+    changes: dict[str, list[int | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DocumentUploaded(_DocumentEvent):
     type: ClassVar[str] = "document.uploaded"
     public_version = 1
@@ -89,3 +124,36 @@ class LinkCreated(_DocumentEvent):
     public_version = 1
 
     expires_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProcess(Event):
+    """A new file is there, to be looked into: a request more than a report."""
+
+    type: ClassVar[str] = "file.process"
+    target: ClassVar[str] = "file_id"
+    topic: ClassVar[str] = "files"
+    public_version = 1
+
+    file_id: UUID
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileProcessed(Event):
+    """A file was looked into; ``outcome`` is processed, unsupported or failed.
+
+    ``reason`` says why there is no text. ``document_ids`` are documents that hold it now, a hundred
+    at most.
+    """
+
+    type: ClassVar[str] = "file.processed"
+    target: ClassVar[str] = "file_id"
+    topic: ClassVar[str] = "files"
+    public_version = 1
+
+    file_id: UUID
+    outcome: str
+    reason: str | None
+    detected_type: str | None
+    document_ids: list[UUID]

@@ -15,7 +15,7 @@ from sqlalchemy import (
     TextClause,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.core import clock
@@ -29,12 +29,23 @@ class FileState(StrEnum):
     DELETING = "deleting"
 
 
+class Processing(StrEnum):
+    """What became of looking into a file that is available."""
+
+    PENDING = "pending"
+    PROCESSED = "processed"
+    # It is what it should be, and holds no text that anybody can take out.
+    UNSUPPORTED = "unsupported"
+    FAILED = "failed"
+
+
 class File(Identified, TenantModel):
     """A stored object. Its row is written before its bytes and outlives them.
 
     ``digest`` ("sha256:…") is the identity of the content; ``md5`` is kept for its users only.
     ``charged_bytes`` count against the quota from the first moment; so does, with ``holds_place``,
-    the document that a pending file will become.
+    the document that a pending file will become. ``processing_reason`` says why there is no text,
+    ``detected_type`` what the bytes are, whatever their sender calls them.
     """
 
     __tablename__ = "files"
@@ -52,6 +63,24 @@ class File(Identified, TenantModel):
     active: Mapped[bool] = active_while("state = 'available'")
     charged_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     holds_place: Mapped[bool] = mapped_column(default=False)
+    processing: Mapped[str] = mapped_column(
+        Text, default=Processing.PENDING, server_default=text("'pending'")
+    )
+    processing_reason: Mapped[str | None] = mapped_column(Text)
+    detected_type: Mapped[str | None] = mapped_column(Text)
+
+
+class FileText(TenantModel):
+    """The text of a file, and its words as they are searched."""
+
+    __tablename__ = "file_texts"
+    __table_args__ = (Index("ix_file_texts_words", "words", postgresql_using="gin"),)
+
+    file_id: Mapped[UUID] = mapped_column(
+        ForeignKey("files.id", ondelete="CASCADE"), primary_key=True
+    )
+    text: Mapped[str] = mapped_column(Text)
+    words: Mapped[Any] = mapped_column(TSVECTOR)
 
 
 def _listed(name: str, *columns: str | TextClause, **options: Any) -> Index:
@@ -117,6 +146,18 @@ class Document(Identified, TenantModel):
     @property
     def digest(self) -> str | None:
         return self.file.digest
+
+    @property
+    def processing(self) -> str:
+        return self.file.processing
+
+    @property
+    def processing_reason(self) -> str | None:
+        return self.file.processing_reason
+
+    @property
+    def detected_type(self) -> str | None:
+        return self.file.detected_type
 
 
 class DocumentVersion(TenantModel):

@@ -1,6 +1,6 @@
 """What documents take and give over HTTP."""
 
-from typing import Final
+from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -15,6 +15,9 @@ class Document(Schema):
     """``size`` in bytes; ``digest`` is ``sha256:`` and 64 hexadecimal digits.
 
     ``version`` numbers the content; ``revision`` grows with each change and is the ETag.
+    ``processing`` tells whether its text can be found: it is ``pending`` for a moment after the
+    upload, then ``processed``, ``unsupported`` or ``failed``, for the ``processing_reason``.
+    ``detected_type`` is what the bytes are; ``content_type`` what their sender called them.
     """
 
     EXAMPLE: Final = {
@@ -22,6 +25,9 @@ class Document(Schema):
         "content_type": "text/plain",
         "size": 5,
         "digest": _DIGEST,
+        "processing": "processed",
+        "processing_reason": None,
+        "detected_type": "text/plain",
         "tags": ["plans"],
     }
 
@@ -30,6 +36,12 @@ class Document(Schema):
     content_type = fields.String(required=True)
     size = fields.Integer(required=True)
     digest = fields.String(required=True)
+    processing = fields.String(
+        required=True,
+        validate=validate.OneOf(["pending", "processed", "unsupported", "failed"]),
+    )
+    processing_reason = fields.String(required=True, allow_none=True)
+    detected_type = fields.String(required=True, allow_none=True)
     owner_id = fields.UUID(required=True)
     tags = fields.List(fields.String(), required=True)
     version = fields.Integer(required=True)
@@ -38,8 +50,16 @@ class Document(Schema):
     updated_at = fields.AwareDateTime(required=True)
 
 
+class ListedDocument(Document):
+    """``snippet`` is there with ``q``: HTML, the words that were found in ``<mark>``."""
+
+    snippet = fields.String(
+        required=True, allow_none=True, metadata={"example": "the <mark>plans</mark> of the year"}
+    )
+
+
 class DocumentPage(Schema):
-    items = fields.List(fields.Nested(Document), required=True)
+    items = fields.List(fields.Nested(ListedDocument), required=True)
     next_cursor = fields.String(allow_none=True, required=True)
 
 
@@ -47,9 +67,12 @@ class DocumentQuery(PageQuery):
     """Filters narrow down together; a ``tag`` may be given several times.
 
     ``name`` is any piece of a name, in capitals or not. ``content_type`` may end in ``/*``.
-    ``created_from`` is in, ``created_to`` is not.
+    ``created_from`` is in, ``created_to`` is not. ``q`` finds words in the documents' texts: all of
+    them, ``"a phrase"``, ``this or that``, ``-without``; ``sort=relevance`` is for it alone, and
+    its default.
     """
 
+    q = fields.String(load_default=None, validate=validate.Length(min=1, max=500))
     name = fields.String(load_default=None, validate=validate.Length(min=1, max=255))
     content_type = fields.String(
         load_default=None,
@@ -68,9 +91,15 @@ class DocumentQuery(PageQuery):
         validate=validate.Length(max=20),
     )
     sort = fields.String(
-        load_default="created", validate=validate.OneOf(["created", "name", "size", "updated"])
+        load_default=None,
+        validate=validate.OneOf(["created", "name", "size", "updated", "relevance"]),
     )
     order = fields.String(load_default=None, validate=validate.OneOf(["asc", "desc"]))
+
+    @validates_schema
+    def _relevant_to_something(self, data: dict[str, Any], **_: object) -> None:
+        if data.get("sort") == "relevance" and data.get("q") is None:
+            raise ValidationError({"sort": ["Give q, the words that documents are relevant to."]})
 
 
 class ChangeDocument(Schema):
@@ -203,6 +232,28 @@ class Usage(Schema):
     versions = fields.Integer(required=True)
     max_bytes = fields.Integer(required=True, allow_none=True)
     max_documents = fields.Integer(required=True, allow_none=True)
+
+
+class Quota(Schema):
+    """A tenant's own limits; null where the installation's holds. What is used, as it counts."""
+
+    max_bytes = fields.Integer(required=True, allow_none=True)
+    max_documents = fields.Integer(required=True, allow_none=True)
+    used_bytes = fields.Integer(required=True)
+    used_documents = fields.Integer(required=True)
+
+
+def _own_limit() -> fields.Integer:
+    return fields.Integer(
+        required=True, allow_none=True, strict=True, validate=validate.Range(min=0, max=2**53)
+    )
+
+
+class ChangeQuota(Schema):
+    """Null takes a limit back: the installation's holds again."""
+
+    max_bytes = _own_limit()
+    max_documents = _own_limit()
 
 
 class NewUpload(Schema):

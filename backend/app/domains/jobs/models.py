@@ -31,7 +31,7 @@ class Job(Identified, MainModel):
 
     ``due_at`` says when a worker may take it; while one has it, when its lease runs out.
     ``hinted_at`` says when a worker was last told of it. Of one task and tenant, a ``slot`` is
-    given once.
+    given once. ``asked_by`` is on whose behalf it is done.
     """
 
     __tablename__ = "jobs"
@@ -58,6 +58,7 @@ class Job(Identified, MainModel):
     # No foreign key: a row may outlive its tenant, and ends then.
     tenant_id: Mapped[UUID | None]
     slot: Mapped[str | None] = mapped_column(Text)
+    asked_by: Mapped[UUID | None]
     arguments: Mapped[dict[str, str]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(Text, default=JobState.WAITING)
     active: Mapped[bool] = active_while("state IN ('waiting', 'running')")

@@ -232,3 +232,18 @@ class MoveFailed(Unavailable):
 
     code = "tenant_move_failed"
     retry_after = 60
+
+
+class SandboxNotFound(NotFound):
+    """The tenant has no such sandbox, or it is purged."""
+
+    code = "sandbox_not_found"
+
+
+class SandboxOfSandbox(Conflict):
+    """A sandbox cannot be copied.
+
+    Copy the tenant that it is a copy of.
+    """
+
+    code = "sandbox_of_sandbox"

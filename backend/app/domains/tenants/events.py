@@ -31,6 +31,7 @@ class TenantCreated(_OfTenant):
 class TenantRenamed(_OfTenant):
     type: ClassVar[str] = "tenant.renamed"
 
+    former: str
     name: str
 
 
@@ -220,3 +221,14 @@ class TenantMoved(Event):
     from_server: str
     to_server: str
     generation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxOrdered(Event):
+    """A copy of the tenant is made, as a tenant of its own, for a time."""
+
+    type: ClassVar[str] = "tenant.sandbox_ordered"
+    target: ClassVar[str] = "sandbox_id"
+
+    sandbox_id: UUID
+    tenant_id: UUID

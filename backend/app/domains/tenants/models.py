@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CheckConstraint,
     DateTime,
     ForeignKey,
     Index,
@@ -308,6 +309,29 @@ class TenantMove(Identified, MainModel):
     failure: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     active: Mapped[bool] = active_while("step IN ('copying', 'switched')")
+
+
+class SandboxState(StrEnum):
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Sandbox(Stamped, MainModel):
+    """A tenant that is a copy of another to try things on; it is purged at ``expires_at``."""
+
+    __tablename__ = "sandboxes"
+    __table_args__ = (
+        CheckConstraint("state IN ('pending', 'ready', 'failed')", name="state"),
+        Index("ix_sandboxes_source_id", "source_id", "tenant_id"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    source_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
+    state: Mapped[str] = mapped_column(Text, default=SandboxState.PENDING)
+    active: Mapped[bool] = active_while("state = 'ready'")
+    failure: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 SEALED = (

@@ -14,6 +14,7 @@ from app.domains.tenants.models import (
     Invitation,
     Registration,
     Role,
+    Sandbox,
     Tenant,
     TenantDatabase,
     TenantDomain,
@@ -326,7 +327,7 @@ def count_by_revision(session: MainSession) -> dict[str | None, int]:
 
 def forget(session: MainSession, tenant_id: UUID) -> None:
     """Deletes the tenant's rows, all but the one that says that it was there."""
-    for model in (TenantDatabase, TenantDomain, UserTenantAssociation, Invitation):
+    for model in (TenantDatabase, TenantDomain, UserTenantAssociation, Invitation, Sandbox):
         session.execute(delete(model).where(model.tenant_id == tenant_id))
 
 
@@ -365,17 +366,12 @@ def invitations(
     session: MainSession, *, tenant_id: UUID, state: str | None, after: UUID | None, limit: int
 ) -> Sequence[Invitation]:
     """The tenant's, newest first, at most ``limit``, after the id given."""
-    statement = (
-        select(Invitation)
-        .where(Invitation.tenant_id == tenant_id)
-        .order_by(Invitation.id.desc())
-        .limit(limit)
-    )
+    statement = select(Invitation).where(Invitation.tenant_id == tenant_id)
     if state is not None:
         statement = statement.where(Invitation.state == state)
     if after is not None:
         statement = statement.where(Invitation.id < after)
-    return session.scalars(statement).all()
+    return session.scalars(statement.order_by(Invitation.id.desc()).limit(limit)).all()
 
 
 def invitation(session: MainSession, invitation_id: UUID) -> Invitation | None:

@@ -7,7 +7,7 @@ from flask import current_app
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.core.pages import PageQuery
-from app.domains.tenants.models import Role, TenantState
+from app.domains.tenants.models import Role, SandboxState, TenantState
 
 _ROLE = validate.OneOf([role.value for role in Role])
 _NAME = validate.Length(min=1, max=200)
@@ -79,6 +79,30 @@ class Tenant(Schema):
     purge_at = fields.AwareDateTime(allow_none=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
+
+
+class NewSandbox(NewTenant):
+    """It is purged after so many ``days``."""
+
+    days = fields.Integer(load_default=7, strict=True, validate=validate.Range(min=1, max=90))
+
+
+class Sandbox(Schema):
+    """A tenant of its own, with an id and an address; ``failure`` says why it is no copy."""
+
+    tenant_id = fields.UUID(required=True)
+    source_id = fields.UUID(required=True)
+    state = fields.String(
+        required=True, validate=validate.OneOf([each.value for each in SandboxState])
+    )
+    failure = fields.String(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True)
+    expires_at = fields.AwareDateTime(required=True)
+
+
+class SandboxPage(Schema):
+    items = fields.List(fields.Nested(Sandbox), required=True)
+    next_cursor = fields.String(allow_none=True, required=True)
 
 
 class DeleteTenant(Schema):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from app.core.db import MainSession
 from app.core.tasks import periodic, task
-from app.domains.tenants.service import deletion, invitations, pool, registrations
+from app.domains.tenants.service import deletion, invitations, pool, registrations, sandboxes
 from app.integrations.mailer import current_mailer
 from app.integrations.storage import current_storage
 from app.settings import current_settings
@@ -44,3 +44,9 @@ def finish_tenant(tenant: str) -> None:
 def refill_pool() -> None:
     """Makes the databases that wait for tenants as many, and as new, as they ought to be."""
     pool.refill(current_manager(), size=current_settings().tenant_pool_size)
+
+
+@periodic(name="tenants.purge_sandboxes", every=timedelta(hours=1), queue="fleet", plane=None)
+def purge_sandboxes() -> None:
+    """Drops the sandboxes whose time is over."""
+    sandboxes.purge_overdue(current_manager(), current_storage())

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from app.core.errors import AppError
+from app.integrations.storage import pace
 from app.integrations.storage.contract import (
     ObjectChanged,
     ObjectMissing,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 logger = logging.getLogger(__name__)
+
+pace.keep()
 
 _CONNECT_SECONDS: Final = 3
 _CONNECTIONS: Final = 32

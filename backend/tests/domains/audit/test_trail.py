@@ -1,30 +1,23 @@
 """The trail: written with the change or not at all, read by the tenant's administrators only."""
 
-from dataclasses import dataclass
-from typing import ClassVar
 from uuid import UUID
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.core import events, ids
 from app.core.db import main_session, platform_session, record_despite
 from app.core.errors import Conflict
-from app.core.events import Event, Origin
+from app.core.events import Origin
+from app.core.tasks import DEFINITIONS, TaskDefinition
 from app.domains.audit.models import PlatformEntry, TenantEntry
+from app.domains.jobs import service as jobs
+from app.domains.jobs.models import Job
 from app.tenancy.manager import current_manager
 from tests.cast import Cast, House
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanDrawn(Event):
-    type: ClassVar[str] = "plan.drawn"
-    target: ClassVar[str] = "plan_id"
-
-    plan_id: UUID
-    colour: str
-    tenant_id: UUID | None = None
+from tests.domains.audit.conftest import PlanDrawn
 
 
 def in_tenant(house: House, plan_id: UUID) -> list[TenantEntry]:
@@ -94,3 +87,34 @@ def test_administrators_read_it_page_by_page(context: Flask, cast: Cast) -> None
     page = cast.ada.get(f"{path}?limit=2&cursor={page['next_cursor']}").get_json()
     seen += [each["target"] for each in page["items"]]
     assert seen[:3] == [str(plan) for plan in reversed(plans)]
+
+
+def test_a_job_does_it_on_somebodys_behalf(
+    context: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of who asked for it; what many have asked for is nobody's in particular."""
+
+    def draw(session: Session, plan: str) -> None:
+        events.record(session, PlanDrawn(plan_id=UUID(plan), colour="blue"))
+
+    monkeypatch.setitem(
+        DEFINITIONS, "audit.draw", TaskDefinition("audit.draw", "default", "tenant", draw)
+    )
+    asked, shared, ada = ids.new_id(), ids.new_id(), cast.ada.user_id
+    whose = cast.acme.id
+    with (
+        events.originating(Origin(user_id=ada)),
+        main_session(tenant_id=cast.acme.id) as session,
+    ):
+        job = jobs.schedule(session, "audit.draw", tenant_id=whose, plan=str(asked))
+        jobs.schedule_once(
+            session, "audit.draw", slot=str(shared), tenant_id=whose, plan=str(shared)
+        )
+    with platform_session() as session:
+        of_slot = session.scalars(select(Job.id).where(Job.slot == str(shared))).one()
+    for each in (job, of_slot):
+        context.extensions["celery"].tasks["jobs.run"].apply(kwargs={"job_id": str(each)}).get()
+    (entry,) = in_tenant(cast.acme, asked)
+    assert (entry.user_id, entry.on_behalf_of, entry.task) == (None, ada, "audit.draw")
+    (entry,) = in_tenant(cast.acme, shared)
+    assert (entry.user_id, entry.on_behalf_of) == (None, None)

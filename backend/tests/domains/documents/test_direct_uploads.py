@@ -26,6 +26,7 @@ from tests.cast import House, Person, new_house, new_person
 from tests.core.answers import refusal
 from tests.domains.documents.products import product
 from tests.domains.documents.test_shared_bytes import at_once
+from tests.domains.documents.trail import told
 from tests.integrations.stores import KINDS, client
 
 MIB = 1024**2
@@ -299,6 +300,18 @@ def test_aborting(owner: Person, house: House, store: Storage) -> None:
         assert owner.get(one(house, upload)).get_json()["failure"] == "aborted"
     assert rows(house, File) == []
     assert store.delete_all(f"tenants/{house.database}") == 0
+
+
+def test_reserving_and_aborting_are_in_the_trail(
+    owner: Person, house: House, context: Flask
+) -> None:
+    begun = reserve(owner, house, 10)
+    for _ in range(2):
+        owner.delete(one(house, begun))
+    assert told(context, house, begun["id"]) == [
+        ("document.upload_reserved", {"name": "plans.txt", "size": 10}),
+        ("document.upload_aborted", {"name": "plans.txt"}),
+    ]
 
 
 def test_aborting_what_is_completed(owner: Person, house: House) -> None:

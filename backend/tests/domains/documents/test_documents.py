@@ -40,7 +40,7 @@ def test_an_upload_tells_what_was_stored(cast: Cast) -> None:
     made = upload(cast.ursula, cast.acme, b"plans", "plans.md", "text/markdown; charset=utf-8")
     assert set(made) == {
         "id", "name", "content_type", "size", "digest", "owner_id", "tags", "version", "revision",
-        "created_at", "updated_at",
+        "created_at", "updated_at", "processing", "processing_reason", "detected_type",
     }  # fmt: skip
     assert (made["name"], made["content_type"], made["size"]) == ("plans.md", "text/markdown", 5)
     assert made["digest"] == f"sha256:{sha256(b'plans').hexdigest()}"

@@ -115,6 +115,28 @@ def test_downloading(broken: FaultProxy, owner: Person, house: House, fault: Fau
     assert owner.get(path + "/download").data == SMALL
 
 
+def test_a_store_that_answers_byte_by_byte(
+    broken: FaultProxy, owner: Person, house: House, own: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of its reads takes a second, and all together would take an hour."""
+    path = f"{house.documents}/{upload(owner, house, LARGE)['id']}/download"
+    told: Settings = own.extensions["settings"]
+    impatient = type(own.extensions["storage"])(told.model_copy(update={"s3_timeout": 1.0}))
+    monkeypatch.setitem(own.extensions, "storage", impatient)
+    start, broken.passes = time.monotonic(), 0
+    set_fault(broken, Fault.TRICKLE)
+    refused = owner.get(path)
+    refusal(refused, 503, "storage_unavailable")
+    assert refused.headers["Retry-After"]
+    broken.passes = 1_000_000
+    broken.hang_up()
+    with own.test_client().get(path, headers=owner.headers) as answer:
+        assert answer.status_code == 200
+        with pytest.raises(StorageUnavailable):
+            list(answer.iter_encoded())
+    assert time.monotonic() - start < _LONGEST
+
+
 def test_a_download_that_breaks_is_not_taken_for_whole(
     broken: FaultProxy, owner: Person, house: House, own: Flask
 ) -> None:

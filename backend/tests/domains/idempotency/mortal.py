@@ -1,7 +1,7 @@
 """The API as it is, but that a worker dies, by the file ``die``, before or behind a commit.
 
 It names the moment: of the transaction that writes a key's answer, ``before_commit`` or
-``after_commit``.
+``after_commit``; ``registered``, once a tenant is registered that has no database yet.
 """
 
 import os
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, inspect
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 
 from app.domains.idempotency.models import MainKey, TenantKey
+from app.domains.tenants.models import Tenant
 from wsgi import app
 
 __all__ = ["app"]
@@ -28,8 +29,14 @@ def _look(state: ORMExecuteState) -> None:
         state.session.info["answers"] = "answer" in names
 
 
-def _end(session: Session, moment: str) -> None:
-    if session.info.get("answers") and _DIE.exists() and _DIE.read_text() == moment:
+@event.listens_for(Session, "after_flush")
+def _look_for_tenants(session: Session, _: UOWTransaction) -> None:
+    if any(isinstance(made, Tenant) for made in session.new):
+        session.info["registers"] = True
+
+
+def _end(session: Session, moment: str, *, of: str = "answers") -> None:
+    if session.info.get(of) and _DIE.exists() and _DIE.read_text() == moment:
         _DIE.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -42,3 +49,4 @@ def _before(session: Session) -> None:
 @event.listens_for(Session, "after_commit")
 def _after(session: Session) -> None:
     _end(session, "after_commit")
+    _end(session, "registered", of="registers")

@@ -1,12 +1,15 @@
-"""Two processes and one key: in parallel, and killed beside the commit. IDEMPOTENCY_KILLS: more."""
+"""Two processes and one key: in parallel, and killed beside the commit.
 
+All ways to create in turn, each at each moment; `make kills` kills IDEMPOTENCY_KILLS times.
+"""
+
+import itertools
 import os
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -14,9 +17,12 @@ from uuid import uuid4
 import pytest
 import requests
 from flask import Flask
+from sqlalchemy import func, select
 
 from app.core.idempotency import HEADER, REPLAYED
+from app.domains.documents.models import Upload
 from app.settings import Settings
+from app.tenancy.manager import current_manager
 from embedded.ports import LOOPBACK, free_port
 from embedded.process import ChildProcess
 from tests.cast import House, Person, new_house, new_person
@@ -24,10 +30,19 @@ from tests.core import live
 from tests.domains.idempotency.test_keys import documents
 from tests.tenancy.laboratory import until
 
-KILLS: Final = int(os.environ.get("IDEMPOTENCY_KILLS", "4"))
 Send = Callable[[str, Person, House, str], requests.Response]
 
-_MOMENTS: Final = ("before_commit", "after_commit")
+
+@dataclass(frozen=True)
+class Way:
+    """A way to create, and how many things made by it there are.
+
+    What is made in a transaction of its own, before the answer's, is there at ``early`` moments.
+    """
+
+    send: Send
+    count: Callable[[Person, House], int]
+    early: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -79,6 +94,39 @@ def claimed(person: Person, house: House) -> int:
     return len(person.get(f"/api/tenants/{house.id}/domains").get_json()["items"])
 
 
+def reserve(url: str, person: Person, house: House, key: str) -> requests.Response:
+    body = {"name": key, "size": 5}
+    return post(url, person, f"{house.documents}/uploads", key, json=body)
+
+
+def reserved(_: Person, house: House) -> int:
+    with current_manager().tenant_db_session(house.database) as session:
+        return session.scalar(select(func.count()).select_from(Upload)) or 0
+
+
+def create(url: str, person: Person, house: House, key: str) -> requests.Response:
+    tenant = {"name": "Initech", "slug": f"initech-{key}"}
+    return post(url, person, "/api/tenants", key, json=tenant)
+
+
+def created(person: Person, _: House) -> int:
+    tenants = person.get("/api/tenants", query_string={"limit": 200}).get_json()["items"]
+    return len({tenant["id"] for tenant in tenants if tenant["slug"].startswith("initech-")})
+
+
+WAYS: Final = {
+    "create": Way(create, created, early=frozenset({"registered", "before_commit"})),
+    "reserve": Way(reserve, reserved),
+    "upload": Way(upload, lambda _, house: documents(house)),
+    "claim": Way(claim, claimed),
+}
+ALL: Final = [
+    ("create", "registered"),
+    *itertools.product(WAYS, ("before_commit", "after_commit")),
+]
+KILLS: Final = int(os.environ.get("IDEMPOTENCY_KILLS", "7"))
+
+
 def test_one_key_from_many_to_two_processes_and_killed_beside_the_commit(
     context: Flask, settings: Settings, alice: Person, house: House, tmp_path: Path
 ) -> None:
@@ -87,11 +135,9 @@ def test_one_key_from_many_to_two_processes_and_killed_beside_the_commit(
         mortal_api(settings, tmp_path / "there") as there,
     ):
         _thirty_two_at_once((here, there), alice, house)
-        dice = random.Random(6)
-        moments = [*_MOMENTS, *(dice.choice(_MOMENTS) for _ in range(KILLS))][:KILLS]
-        for number, moment in enumerate(moments):
-            send = (upload, claim)[number // 2 % 2]
-            _killed(send, here, there, alice, house, die=tmp_path / "here" / "die", moment=moment)
+        die = tmp_path / "here" / "die"
+        for name, moment in itertools.islice(itertools.cycle(ALL), KILLS):
+            _killed(WAYS[name], here, there, alice, house, die=die, moment=moment)
 
 
 def _thirty_two_at_once(apis: tuple[str, str], alice: Person, house: House) -> None:
@@ -111,27 +157,24 @@ def _thirty_two_at_once(apis: tuple[str, str], alice: Person, house: House) -> N
 
 
 def _killed(
-    send: Send, here: str, there: str, alice: Person, house: House, *, die: Path, moment: str
+    way: Way, here: str, there: str, alice: Person, house: House, *, die: Path, moment: str
 ) -> None:
     key = uuid4().hex
-
-    def count() -> int:
-        return documents(house) if send is upload else claimed(alice, house)
-
-    before = count()
+    before = way.count(alice, house)
+    made = moment == "after_commit" or moment in way.early
     die.write_text(moment)
     with pytest.raises(requests.ConnectionError):
-        send(here, alice, house, key)
+        way.send(here, alice, house, key)
     assert not die.exists()
-    until(lambda: count() == before + (moment == "after_commit"), "the commit is seen or undone")
+    until(lambda: way.count(alice, house) == before + made, "the commit is seen or undone")
     answers: list[requests.Response] = []
-    until(lambda: _answered(send(there, alice, house, key), answers), "the lease is over")
+    until(lambda: _answered(way.send(there, alice, house, key), answers), "the lease is over")
     assert (REPLAYED in answers[0].headers) == (moment == "after_commit")
-    again = send(here, alice, house, key)
+    again = way.send(here, alice, house, key)
     assert again.status_code == answers[0].status_code == 201
     assert again.text == answers[0].text
     assert again.headers[REPLAYED] == "true"
-    assert count() == before + 1
+    assert way.count(alice, house) == before + 1
 
 
 def _answered(answer: requests.Response, answers: list[requests.Response]) -> bool:

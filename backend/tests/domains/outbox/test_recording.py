@@ -32,6 +32,8 @@ PROMISED = {
     "document.deleted.v1",
     "document.restored.v1",
     "document.link_created.v1",
+    "file.process.v1",
+    "file.processed.v1",
 }
 
 

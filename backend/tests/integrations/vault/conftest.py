@@ -1,6 +1,6 @@
 """Vault, set up for an installation of this worker's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from embedded import vault as vault_server
 from embedded.real import vault_program
 from embedded.vault import VaultServer
 from tests.integrations.faults import FaultProxy, faulty
-from tests.integrations.vault.rooms import Strongroom
+from tests.integrations.vault.rooms import SECRETS, Strongroom
 
 _SKIPPED = "needs Vault: scripts/services.py run"
 
@@ -24,7 +24,7 @@ def room(server_urls: dict[str, str]) -> Strongroom:
     """On the run's server, in mounts of this worker's own; nobody seals it."""
     if not server_urls.get("vault"):
         pytest.skip(_SKIPPED)
-    return _strongroom(vault_server.client(server_urls["vault"]))
+    return _strongroom(vault_server.client(server_urls["vault"]), SECRETS)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,8 @@ def untouched(server_urls: dict[str, str], tmp_path: Path) -> Iterator[VaultServ
 
 @pytest.fixture(scope="session")
 def sealable_room(sealable: VaultServer) -> Strongroom:
-    return _strongroom(sealable.root())
+    """Seals, and has no settings of servers."""
+    return _strongroom(sealable.root(), {})
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def proxy(room: Strongroom) -> Iterator[FaultProxy]:
         yield between
 
 
-def _strongroom(root: hvac.Client) -> Strongroom:
+def _strongroom(root: hvac.Client, given: Mapping[str, str]) -> Strongroom:
     with suppress(InvalidRequest):  # another worker was first
         root.sys.enable_auth_method("approle")
-    return Strongroom(root, f"t{ids.new_id().hex}")
+    return Strongroom(root, f"t{ids.new_id().hex}", given)

@@ -11,6 +11,8 @@ from app.integrations.vault_setup import Setup, Step
 from app.settings import Environment
 from app.settings.vault import VaultAccess
 
+# For a server on a loaded machine; what is about being slow says otherwise.
+PATIENCE_SECONDS = 30.0
 # What a process cannot start without, and Vault gives.
 SECRETS = {
     "database_url": "postgresql://app:from-vault@localhost/main",
@@ -27,6 +29,7 @@ class Strongroom:
 
     root: hvac.Client
     name: str
+    given: Mapping[str, str]
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -37,9 +40,10 @@ class Strongroom:
             vault_kv_mount=f"{self.name}-kv",
             vault_transit_mount=f"{self.name}-transit",
             vault_transit_key=self.name,
+            vault_timeout=PATIENCE_SECONDS,
         )
         self.setup = Setup(self.root, self.access)
-        self.steps = self.run()
+        self.steps = self.run(self.given)
 
     def run(self, given: Mapping[str, str] = SECRETS, *, replace: bool = False) -> list[Step]:
         return list(self.setup.run(given, replace=replace, rotate_days=0))
@@ -49,7 +53,7 @@ class Strongroom:
         fields = self.access.model_dump(exclude={"environment", "vault_secret_id_file"})
         return fields | {
             "use_vault": True,
-            "vault_role_id": self.setup.role_id(role),
+            "vault_role_id": self.setup.name_of(role),
             "vault_secret_id": SecretStr(self.setup.new_secret_id(role)),
             **further,
         }

@@ -1,6 +1,9 @@
 """The application with Vault: it goes on with what it holds, and what it needs anew waits."""
 
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,13 +18,14 @@ from app.domains.sealing.service import Outcome
 from app.domains.tenants.models import TenantDatabase, TenantServer
 from app.domains.tenants.service import directory, servers
 from app.factory import SEALED_COLUMNS
-from app.tenancy.models import TenantModel
 from embedded.vault import VaultServer
 from tests.cast import House, Person, new_person
 from tests.core.answers import refusal
 from tests.core.apps import another_app, elsewhere
+from tests.core.live import environment_of
 from tests.domains.documents.files import upload
 from tests.integrations.vault.rooms import Strongroom
+from tests.paths import PROJECT
 from tests.tenancy.laboratory import Laboratory, laboratory, until
 
 MAIN = [column for column in SEALED_COLUMNS if issubclass(column.model, MainModel)]
@@ -124,8 +128,23 @@ def test_a_rotation_is_followed_by_the_job(
         tasks.reseal()
     assert set(kinds()) == {"vault v2"}
     assert changed_at() == before
+    assert by_script(lab, "--status").keys() == {"vault v2"}
     assert there.get(house.documents).status_code == 200
     assert alice.get(house.documents).status_code == 200
+
+
+def by_script(lab: Laboratory, *arguments: str) -> dict[str, Any]:
+    ended = subprocess.run(
+        [sys.executable, str(PROJECT / "scripts" / "reseal_secrets.py"), *arguments, "--json"],
+        env=environment_of(lab.settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    told: dict[str, Any] = json.loads(ended.stdout)
+    return told
 
 
 def changed_at() -> list[Any]:
@@ -193,14 +212,3 @@ def test_what_is_written_meanwhile_is_not_overwritten(lab: Laboratory, alice: Pe
     service.reseal(Slow(), logins, platform_session, Outcome())
     with platform_session() as session:
         assert session.get_one(TenantDatabase, house.id).sealed_credentials == newest["login"]
-
-
-def test_every_sealed_column_can_be_sealed_anew() -> None:
-    sealed = {
-        f"{table.name}.{column.name}"
-        for base in (MainModel, TenantModel)
-        for table in base.metadata.tables.values()
-        for column in table.columns
-        if column.name.startswith("sealed_")
-    }
-    assert {column.name for column in SEALED_COLUMNS} == sealed

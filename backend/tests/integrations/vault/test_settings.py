@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from app.core.reference import effective
 from app.settings import InvalidSettings, Settings, load_settings
-from app.settings.vault import ENTRIES
 from embedded.vault import VaultServer
 from tests.core.test_settings import GOOD
 from tests.integrations.faults import Fault, FaultProxy
@@ -185,16 +184,6 @@ def test_the_secret_may_lie_in_a_file(
     assert "VAULT_SECRET_ID_FILE cannot be read: No such file" in faults()
     file.write_text(changes["vault_secret_id"].get_secret_value() + "\n")
     assert load_settings().redis_url == SecretStr(SECRETS["redis_url"])
-
-
-def test_every_secret_has_a_place_in_vault() -> None:
-    stored = {name for names in ENTRIES.values() for name in names}
-    secret = {
-        name
-        for name, field in Settings.model_fields.items()
-        if "SecretStr" in str(field.annotation) and name != "vault_secret_id"
-    }
-    assert secret <= stored <= Settings.model_fields.keys()
 
 
 def test_a_command_gets_its_secrets_and_the_signals(room: Strongroom, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ from app.tenancy.server import Connection
 _FORMAT: Final = 1
 _CHUNK: Final = 1024**2
 _PAGE: Final = 1000
+# What processes of this installation are in the middle of.
+_MACHINERY: Final = frozenset({"outbox", "inbox", "idempotency_keys"})
 
 
 def export(
@@ -83,6 +85,8 @@ class _Export:
             with connection.transaction():
                 revision, taken_at = applying.read_version(connection), clock.now()
                 for table in contents.tables(connection):
+                    if table in _MACHINERY:
+                        continue
                     self._lines(f"tables/{table}.jsonl", _rows(connection, table))
                 self._files(connection)
         self._lines("members.jsonl", _members(self._entry.tenant_id))

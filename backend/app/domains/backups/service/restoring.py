@@ -4,9 +4,7 @@ Whatever goes wrong, the tenant's own database and files are what they were.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,24 +15,20 @@ from app.domains.backups import queries
 from app.domains.backups.errors import BackupDamaged, BackupNotFound, BackupTooNew
 from app.domains.backups.events import BackupProven, BackupRestored
 from app.domains.backups.models import Backup
+from app.domains.backups.service import beside
 from app.domains.backups.service.archive import Archive, Manifest, archive_of
-from app.domains.backups.service.taking import Tell, claimed, entry_of, tidy
+from app.domains.backups.service.taking import Tell, claimed, entry_of
 from app.domains.documents.service import stored_files
-from app.domains.tenants.service import kept, ledger
+from app.domains.tenants.service import ledger
 from app.integrations.storage import Storage
 from app.settings import Settings
-from app.tenancy import contents, dumping, migrations, templates
-from app.tenancy.inspection.catalog import read_catalog
-from app.tenancy.inspection.drift import differences
-from app.tenancy.inspection.isolation import audit_database
+from app.tenancy import contents, dumping, templates
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import tree
 from app.tenancy.migrations.tree import UnknownRevision
 from app.tenancy.server import Server
 
-# How long what was restored waits to be swapped in.
-_WAITS: Final = timedelta(days=2)
 _LONGEST_FAILURE: Final = 500
 
 
@@ -71,37 +65,32 @@ def restore(
     manifest = archive.read_manifest()
     server = manager.server_of(entry_of(tenant_id).location)
     tool = _tool(server, settings, manifest)
+    filling = _Filling(server, archive, manifest, tool)
+
+    def fill(location: TenantLocation) -> None:
+        filling.rows(location.database)
+        filling.files(location, tell)
+
     with claimed(manager, tenant_id):
-        tidy(manager, storage, settings, tenant_id=tenant_id)
-        kept_id, location = kept.reserve(
+        made = beside.make(
             manager,
+            storage,
+            settings,
             tenant_id=tenant_id,
+            revision=manifest.revision,
             backup_id=backup_id,
-            kept=_WAITS,
-            opaque=settings.opaque_database_names,
+            fill=fill,
         )
-        try:
-            manager.create_empty_database(location, manifest.revision)
-            dumping_into = _Filling(server, archive, manifest, tool)
-            dumping_into.rows(location.database)
-            dumping_into.files(location, tell)
-            _inspect(server, location)
-            revision = manager.migrate_tenant_database(location)
-        except BaseException:
-            with suppress(AppError):  # the next tidying, or the hour, sees to what stays
-                kept.drop(manager, storage, tenant_id=tenant_id, kept_id=kept_id)
-            raise
-        kept.make_ready(tenant_id=tenant_id, kept_id=kept_id, revision=revision)
     with platform_session() as session:
         restored = BackupRestored(
-            backup_id=backup_id, tenant_id=tenant_id, database=location.database
+            backup_id=backup_id, tenant_id=tenant_id, database=made.location.database
         )
         events.record(session, restored)
     return Restored(
-        kept_id=kept_id,
-        database=location.database,
+        kept_id=made.kept_id,
+        database=made.location.database,
         taken_at=manifest.taken_at,
-        revision=revision,
+        revision=made.revision,
         tables={name: each.rows for name, each in manifest.tables.items()},
         files=manifest.files,
         missing=manifest.missing,
@@ -187,25 +176,6 @@ class _Filling:
         for line in self._archive.index(self._manifest):
             if not line.get("missing"):
                 yield line
-
-
-def _inspect(server: Server, location: TenantLocation) -> None:
-    """Its catalog is what its revision makes, and its role may do no more than any tenant's.
-
-    Raises:
-        BackupDamaged: it is not.
-    """
-    with server.connect_as_owner(location.database) as connection:
-        actual = read_catalog(connection)
-        revision = migrations.applying.read_version(connection)
-    with (
-        templates.scratch(server, revision) as name,
-        server.connect_as_owner(name) as connection,
-    ):
-        found = [each.words for each in differences(read_catalog(connection), actual)]
-    found += [breach.words for breach in audit_database(server, location)]
-    if found:
-        raise BackupDamaged(f"What was restored is not as a new tenant's database: {found[0]}")
 
 
 def _tool(server: Server, settings: Settings, manifest: Manifest) -> Any:

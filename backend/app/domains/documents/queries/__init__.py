@@ -9,17 +9,24 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import exists, func, or_, select, text
+from sqlalchemy import delete, exists, func, literal_column, or_, select, text
+from sqlalchemy.dialects.postgresql import REGCONFIG, insert
 
 from app.domains.documents.models import (
     Document,
     DocumentVersion,
     File,
     FileState,
+    FileText,
+    Processing,
     Quota,
     Upload,
 )
 from app.tenancy.sessions import TenantSession
+
+# Words as they are written: a tenant's documents are in many languages, and stemming for one of
+# them loses words of the others.
+CONFIGURATION: Final = literal_column("'simple'::regconfig", REGCONFIG)
 
 _LOCK_FILES: Final = text("SELECT pg_advisory_xact_lock(hashtext('documents.files'))")
 # The newest version of a document is among its versions.
@@ -210,11 +217,56 @@ def file_by_key(session: TenantSession, key: str) -> File | None:
     return session.scalar(select(File).where(File.key == key))
 
 
+# What files hold.
+
+
+def file(session: TenantSession, file_id: UUID) -> File | None:
+    return session.get(File, file_id)
+
+
+def documents_with(session: TenantSession, file_id: UUID, *, limit: int) -> Sequence[UUID]:
+    """Those that hold the file now, in the trash or not."""
+    return session.scalars(
+        select(Document.id).where(Document.file_id == file_id).order_by(Document.id).limit(limit)
+    ).all()
+
+
+def write_text(session: TenantSession, file_id: UUID, *, content: str, words: str) -> None:
+    """``words`` is the text as it is searched."""
+    values = {"text": content, "words": func.to_tsvector(CONFIGURATION, words)}
+    statement = insert(FileText).values(file_id=file_id, **values)
+    session.execute(statement.on_conflict_do_update(index_elements=[FileText.file_id], set_=values))
+
+
+def drop_text(session: TenantSession, file_id: UUID) -> None:
+    session.execute(delete(FileText).where(FileText.file_id == file_id))
+
+
+def files_in(
+    session: TenantSession, states: Sequence[Processing], *, after: UUID | None, limit: int
+) -> Sequence[File]:
+    """Available ones that are so far, locked, in the order of their ids."""
+    statement = (
+        select(File)
+        .where(File.state == FileState.AVAILABLE, File.processing.in_(states))
+        .order_by(File.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    if after is not None:
+        statement = statement.where(File.id > after)
+    return session.scalars(statement).all()
+
+
 # The quota.
 
 
 def quota(session: TenantSession) -> Quota:
     return session.scalars(select(Quota).execution_options(populate_existing=True)).one()
+
+
+def quota_for_change(session: TenantSession) -> Quota:
+    return session.scalars(select(Quota).with_for_update()).one()
 
 
 def count_trash(session: TenantSession) -> int:

@@ -1,9 +1,12 @@
 """The one query behind lists of documents.
 
 It selects columns, not entities: a page of fifty entities costs several times as much. Its text is
-made once for each combination of order and filters, and only the values change.
+made once for each combination of order and filters, and only the values change. What it tells of
+files is looked up for the page's rows alone.
 """
 
+import html
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -11,10 +14,14 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Double,
+    Select,
+    Subquery,
     bindparam,
     cast,
     func,
     literal_column,
+    null,
     select,
     tuple_,
 )
@@ -23,16 +30,20 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import DateTime, Integer, Text, Uuid
 
 from app.core.db import Question
-from app.domains.documents.models import Document, File
+from app.domains.documents.models import Document, File, FileText
+from app.domains.documents.queries import CONFIGURATION
 from app.tenancy.sessions import TenantReads
 
-_COLUMNS: Final = (
+# In the order in which a document is shown.
+_COLUMNS: Final[tuple[InstrumentedAttribute[Any], ...]] = (
     Document.id,
     Document.name,
     Document.content_type,
     Document.size,
-    # Not a join: it is looked up for the page's rows alone, whatever the planner thinks of them.
-    select(File.digest).where(File.id == Document.file_id).scalar_subquery().label("digest"),
+    File.digest,
+    File.processing,
+    File.processing_reason,
+    File.detected_type,
     Document.owner_id,
     Document.tags,
     Document.version,
@@ -40,15 +51,38 @@ _COLUMNS: Final = (
     Document.created_at,
     Document.updated_at,
 )
-NAMES: Final = tuple(column.key for column in _COLUMNS)
-SORTS: Final[Mapping[str, InstrumentedAttribute[Any]]] = {
-    "created": Document.created_at,
-    "name": Document.folded_name,
-    "size": Document.size,
-    "updated": Document.updated_at,
+NAMES: Final = (*(column.key for column in _COLUMNS), "snippet")
+RELEVANCE: Final = "relevance"
+_ASKED: Final = func.websearch_to_tsquery(CONFIGURATION, bindparam("q", type_=Text))
+SORTS: Final[Mapping[str, ColumnElement[Any]]] = {
+    "created": Document.created_at.expression,
+    "name": Document.folded_name.expression,
+    "size": Document.size.expression,
+    "updated": Document.updated_at.expression,
+    RELEVANCE: cast(func.ts_rank(FileText.words, _ASKED), Double),
 }
 _NOWHERE: Final = literal_column("0", Integer)
-# Each has an index (migration 0003).
+# No text of ours holds them.
+_BEGIN, _END = "\x02", "\x03"
+_WORDS: Final = 10
+# A page of long texts is not parsed from end to end: only what surrounds the first word found.
+_BEFORE, _AROUND = literal_column("500", Integer), literal_column("4000", Integer)
+_FIRST: Final = func.regexp_instr(
+    FileText.text,
+    bindparam("first_word", type_=Text),
+    *(literal_column(each) for each in ("1", "1", "0", "'i'")),
+    type_=Integer,
+)
+_SNIPPET: Final = func.ts_headline(
+    CONFIGURATION,
+    func.substr(FileText.text, func.greatest(_FIRST - _BEFORE, literal_column("1")), _AROUND),
+    _ASKED,
+    literal_column(
+        f'\'MaxFragments=2, MaxWords=30, MinWords=10, FragmentDelimiter=" … ",'
+        f" StartSel={_BEGIN}, StopSel={_END}'"
+    ),
+).label("snippet")
+# Each has an index (migrations 0003 and 0009).
 FILTERS: Final[Mapping[str, Callable[[], ColumnElement[bool]]]] = {
     # The parts narrow it down through the index, the name itself decides.
     "name": lambda: (
@@ -66,6 +100,7 @@ FILTERS: Final[Mapping[str, Callable[[], ColumnElement[bool]]]] = {
     "created_to": lambda: (
         Document.created_at < bindparam("created_to", type_=DateTime(timezone=True))
     ),
+    "q": lambda: FileText.words.op("@@")(_ASKED),
     "tags": lambda: Document.tags.contains(bindparam("tags", type_=ARRAY(Text))),
 }
 
@@ -93,6 +128,10 @@ def page(
     if "name" in wanted:
         values["name"] = wanted["name"].casefold()
         values["name_parts"] = _parts_of(values["name"])
+    if "q" in wanted:
+        values["first_word"] = _first_of(wanted["q"])
+        rows = session.ask(question, values)
+        return [(*row[:-2], _marked(row[-2]), row[-1]) for row in rows]
     return session.ask(question, values)
 
 
@@ -103,18 +142,50 @@ def _question(
     place = SORTS[sort]
     position = tuple_(place, Document.id)
     statement = (
-        select(*_COLUMNS, place.label("position"))
+        select(
+            *(column for column in _COLUMNS if column.class_ is Document),
+            Document.file_id,
+            place.label("position"),
+        )
         .where(Document.deleted_at.is_(None), *(FILTERS[name]() for name in sorted(filters)))
-        .order_by(*((place.desc(), Document.id.desc()) if descending else (place, Document.id)))
+        .order_by(*_ordered(place, Document.id, descending=descending))
         # In the text: for an unknown limit the server makes a new plan each time.
         .limit(literal_column(str(limit), Integer))
     )
+    if "q" in filters:
+        statement = statement.join(FileText, FileText.file_id == Document.file_id)
     if continued:
         after = tuple_(
             bindparam("after_value", type_=place.type), bindparam("after_id", type_=Uuid)
         )
         statement = statement.where(position < after if descending else position > after)
-    return Question.of(statement, depends_on_values=bool(filters))
+    page = _with_files(statement.subquery("page"), descending=descending, searched="q" in filters)
+    return Question.of(page, depends_on_values=bool(filters))
+
+
+def _with_files(page: Subquery, *, descending: bool, searched: bool) -> Select[Any]:
+    shown = select(
+        *(page.c[column.key] if column.class_ is Document else column for column in _COLUMNS),
+        _SNIPPET if searched else null(),
+        page.c.position,
+    ).join_from(page, File, File.id == page.c.file_id)
+    if searched:
+        shown = shown.join(FileText, FileText.file_id == page.c.file_id)
+    return shown.order_by(*_ordered(page.c.position, page.c.id, descending=descending))
+
+
+def _ordered(*columns: ColumnElement[Any] | InstrumentedAttribute[Any], descending: bool) -> Any:
+    return [column.desc() for column in columns] if descending else columns
+
+
+def _first_of(asked: str) -> str:
+    """A regular expression for the beginning of any of the words."""
+    return r"\m(?:" + "|".join(re.findall(r"\w+", asked)[:_WORDS]) + ")"
+
+
+def _marked(found: str) -> str:
+    """As HTML, in which nothing but our marks is markup."""
+    return html.escape(found).replace(_BEGIN, "<mark>").replace(_END, "</mark>")
 
 
 def _parts_of(piece: str) -> str:

@@ -13,12 +13,13 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.core import clock, ids
+from app.core import clock, events, ids
 from app.core.db import main_session
 from app.core.errors import AppError
 from app.core.tasks import enqueue_after_commit
 from app.domains.documents import queries
 from app.domains.documents.errors import DocumentNotFound
+from app.domains.documents.events import FileProcess
 from app.domains.documents.models import File, FileState
 from app.domains.documents.service import quota
 from app.domains.documents.service.quota import Limits
@@ -121,6 +122,7 @@ def complete(session: TenantSession, file_id: UUID, stored: StoredObject) -> Fil
     file.holds_place = False
     if first is None:
         file.state, file.charged_bytes = FileState.AVAILABLE, stored.size
+        events.record(session, FileProcess(file_id=file.id, size=stored.size))
         return file
     if first.id != file.id:
         _give_up(session, file)

@@ -8,6 +8,7 @@ from uuid import UUID
 from app.core.pages import Cursors, Page
 from app.domains.documents.queries import listing
 from app.domains.documents.service.names import checked_tags
+from app.domains.documents.service.processing import folded
 from app.tenancy.sessions import TenantReads
 
 _ASCENDING: Final = frozenset({"name"})
@@ -19,19 +20,22 @@ def list_documents(
     cursors: Cursors,
     cursor: str | None,
     limit: int,
-    sort: str,
+    sort: str | None,
     order: str | None,
+    q: str | None = None,
     content_type: str | None = None,
     tags: Sequence[str] = (),
     **others: Any,
 ) -> Page[dict[str, Any]]:
     """Rows of those documents that all filters let pass; ``others`` as in `listing.FILTERS`.
 
+    ``q`` asks for words of their texts, as PostgreSQL's websearch_to_tsquery reads it.
     ``content_type`` is one (text/plain) or a family of them (image/*). ``sort`` is created, name,
-    size or updated; ``order`` asc or desc, by default asc for names, and the newest or largest
-    first for the others. Of equals the id decides.
+    size, updated or, with ``q``, relevance, which is its default; ``order`` asc or desc, by default
+    asc for names, and the newest, largest or best first for the others. Of equals the id decides.
     """
-    filters = others | _types(content_type) | {"tags": checked_tags(tags)}
+    sort = sort or ("created" if q is None else listing.RELEVANCE)
+    filters = others | _types(content_type) | {"tags": checked_tags(tags), "q": q and folded(q)}
     descending = (sort not in _ASCENDING) if order is None else order == "desc"
     query = ["documents", session.tenant_id, sort, descending, filters]
     after = None if cursor is None else _position(sort, cursors.load_position(cursor, query=query))

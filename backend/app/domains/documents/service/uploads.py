@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import BinaryIO, Final
 from uuid import UUID
 
-from app.core import clock, ids
+from app.core import clock, events, ids
 from app.core.caller import Caller
 from app.core.db import main_session
 from app.core.errors import AppError, PayloadTooLarge
@@ -23,6 +23,7 @@ from app.domains.documents.errors import (
     UploadNotFound,
     UploadOver,
 )
+from app.domains.documents.events import UploadAborted, UploadReserved
 from app.domains.documents.models import File, FileState, Upload, UploadState
 from app.domains.documents.service import files, placing
 from app.domains.documents.service.files import OpenSession
@@ -93,6 +94,8 @@ def reserve_upload(
     with open_session() as session:
         session.add(upload)
         session.flush()  # it is told as it is in the database
+        reserved = UploadReserved(upload_id=upload.id, name=upload.name, size=size)
+        events.record(session, reserved)
         done(session, upload)
     return upload
 
@@ -166,6 +169,8 @@ def abort_upload(
         upload = _own(queries.upload_for_change(session, upload_id), caller)
         if upload.state == UploadState.COMPLETED or _is_being_verified(upload):
             raise UploadOver("This upload is completed; delete the document instead.")
+        if upload.state != UploadState.FAILED:
+            events.record(session, UploadAborted(upload_id=upload.id, name=upload.name))
         upload.state, upload.failure = UploadState.FAILED, "aborted"
     _discard(open_session, storage, upload)
 

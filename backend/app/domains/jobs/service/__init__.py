@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.core import clock, ids
 from app.core.db import MainSession, after_commit
+from app.core.events import current_origin
 from app.core.tasks import DEFINITIONS, NoTenantInMessage, hint
 from app.domains.jobs.models import Job
 
@@ -72,6 +73,8 @@ def _write(  # noqa: PLR0917  # the columns of one row
         "queue": definition.queue,
         "tenant_id": tenant_id,
         "slot": slot,
+        # A slot's job is everybody's who has asked for it, so nobody's in particular.
+        "asked_by": current_origin().person if slot is None else None,
         "arguments": arguments,
         "due_at": func.now() if due_at is None else due_at,
         "hinted_at": func.now() if is_due else None,

@@ -36,6 +36,7 @@ class _Claim:
     name: str
     tenant_id: UUID | None
     arguments: dict[str, str]
+    asked_by: UUID | None
     attempt: int
 
 
@@ -67,6 +68,7 @@ def _claim(job_id: UUID, settings: Settings) -> _Claim | None:
             name=job.name,
             tenant_id=job.tenant_id,
             arguments=job.arguments,
+            asked_by=job.asked_by,
             attempt=job.attempts,
         )
 
@@ -79,6 +81,7 @@ def _attempt(claim: _Claim, open_tenant: TenantOpener) -> Exception | None:
             open_tenant,
             tenant_id=claim.tenant_id,
             arguments=claim.arguments,
+            asked_by=claim.asked_by,
         )
     except (TenantGone, TenantClosed) as error:
         return error

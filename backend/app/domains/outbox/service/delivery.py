@@ -79,7 +79,7 @@ class Delivery:
 
     def _attempt(self, consumer: Consumer, event: CloudEvent) -> Exception | None:
         """What the handler raised."""
-        origin = Origin(user_id=event.actorid, task=consumer.name)
+        origin = Origin(on_behalf_of=event.actorid, task=consumer.name)
         with log_context(consumer=consumer.name, event=event.id), originating(origin):
             try:
                 with self._open(consumer, event) as session:

@@ -32,7 +32,7 @@ class Recorder:
             "id": ids.new_id(),
             "type": event.public_type(),
             "subject": str(event.target_id),
-            "actor_id": origin.user_id,
+            "actor_id": origin.person,
             "data": orjson.loads(orjson.dumps(event.public_fields())),
             "recorded_at": clock.now(),
         }
@@ -51,7 +51,7 @@ class Recorder:
     ) -> None:
         self._mark(session)
         tenant_id = getattr(event, "tenant_id", None) or session.tenant_id
-        key = tenant_id or getattr(event, "user_id", None) or origin.user_id or event.target_id
+        key = tenant_id or getattr(event, "user_id", None) or origin.person or event.target_id
         whose = {"tenant_id": tenant_id, "key": str(key)}
         session.execute(insert(MainOutgoing).values(row | whose))
 

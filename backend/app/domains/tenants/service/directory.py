@@ -58,8 +58,8 @@ def rename(session: MainSession, *, user_id: UUID, tenant_id: UUID, name: str) -
     tenant = queries.tenant_for_change(session, tenant_id)
     if tenant is None:
         raise NotFound("There is no such tenant.")
-    tenant.name = name
-    events.record(session, TenantRenamed(tenant_id=tenant_id, name=name))
+    former, tenant.name = tenant.name, name
+    events.record(session, TenantRenamed(tenant_id=tenant_id, former=former, name=name))
     session.flush()  # what is told is what was written
     return membership(session, user_id=user_id, tenant_id=tenant_id)
 

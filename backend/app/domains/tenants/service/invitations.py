@@ -18,6 +18,7 @@ from app.domains.tenants import queries
 from app.domains.tenants.errors import AlreadyMember, InvitationNotFound, OwnersOnly
 from app.domains.tenants.events import InvitationRevoked, MemberInvited
 from app.domains.tenants.models import Invitation, Role
+from app.domains.tenants.service import sandboxes
 from app.integrations.mailer import Mailer
 from app.settings import Settings
 
@@ -109,6 +110,8 @@ def send_mail(
     """Sends the invitation's link with a new token, which replaces the former one."""
     invitation = queries.invitation(session, invitation_id)
     if invitation is None or invitation.state != "pending":
+        return
+    if sandboxes.is_sandbox(session, invitation.tenant_id):
         return
     topic = f"invitation/{invitation.tenant_id}"
     if not mails.admit(session, address=invitation.email, topic=topic):

@@ -40,7 +40,7 @@ def reserve(
     manager: TenantDatabaseManager,
     *,
     tenant_id: UUID,
-    backup_id: UUID,
+    backup_id: UUID | None,
     kept: timedelta,
     opaque: bool,
 ) -> tuple[UUID, TenantLocation]:

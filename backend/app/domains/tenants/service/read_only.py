@@ -15,10 +15,11 @@ from app.core import clock, events
 from app.core.db import MainSession, main_session
 from app.core.errors import NotFound
 from app.domains.tenants import queries
-from app.domains.tenants.errors import AlreadyHeld, CannotBeReadOnly
+from app.domains.tenants.errors import AlreadyHeld, CannotBeReadOnly, TenantHeld
 from app.domains.tenants.events import TenantMadeReadOnly, TenantMadeWritable
-from app.domains.tenants.models import TenantState
+from app.domains.tenants.models import TenantDatabase, TenantState
 from app.domains.tenants.service import transitions
+from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
 
 _WITH_DATA: Final = (TenantState.ACTIVE, TenantState.SUSPENDED)
@@ -96,7 +97,7 @@ def held_until(
     _require_able(manager, tenant_id)
     with transitions.begun(tenant_id, None, allowed=_WITH_DATA) as transition:
         row = queries.database(transition.session, tenant_id)
-        if row is None or (row.held_until is not None and row.held_until > clock.now()):
+        if row is None or _is_held(row):
             raise AlreadyHeld("Other work holds this tenant at the moment; try again.")
         row.held_until = until
         transitions.promise(transition.session, tenant_id, due_at=until)
@@ -105,6 +106,21 @@ def held_until(
         yield Hold(tenant_id, until)
     finally:
         _release(manager, tenant_id, until)
+
+
+@contextmanager
+def undisturbed(tenant_id: UUID) -> Iterator[tuple[MainSession, TenantLocation]]:
+    """The tenant's place, which nothing moves or restores until the block ends; a transaction.
+
+    Raises:
+        NotFound, WrongState: there is no such tenant, or it has no data.
+        TenantHeld: it is being moved at this moment.
+    """
+    with transitions.begun(tenant_id, None, allowed=_WITH_DATA) as transition:
+        row = queries.database(transition.session, tenant_id)
+        if row is None or _is_held(row):
+            raise TenantHeld("This tenant's data can be changed again in a moment.")
+        yield transition.session, transition.location
 
 
 def require_held(session: MainSession, hold: Hold) -> None:
@@ -137,6 +153,10 @@ def _release(manager: TenantDatabaseManager, tenant_id: UUID, until: datetime) -
         location = queries.location(session, tenant_id)  # it may have been moved
     if location is not None:
         transitions.settle(manager, location)
+
+
+def _is_held(row: TenantDatabase) -> bool:
+    return row.held_until is not None and row.held_until > clock.now()
 
 
 def _require_able(manager: TenantDatabaseManager, tenant_id: UUID) -> None:

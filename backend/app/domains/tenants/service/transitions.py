@@ -65,7 +65,8 @@ def begun(
             raise NotFound("There is no such tenant.")
         former = TenantState(tenant.state)
         if former not in allowed:
-            raise WrongState(f"A tenant that is {former} cannot become {state or 'read-only'}.")
+            wanted = f"become {state}" if state else "be changed in this"
+            raise WrongState(f"A tenant that is {former} cannot {wanted}.")
         tenant.state = state or former
         yield Transition(session, tenant, location, former)
 

@@ -1,0 +1,49 @@
+"""What the domains tell Prometheus: each is asked when somebody reads, in its own transaction."""
+
+from flask import Flask
+
+from app.core import db, metrics, tallies
+from app.domains.audit.service import backlog as audit_backlog
+from app.domains.jobs.service import records
+from app.domains.outbox.service import letters
+from app.domains.sso.service import upkeep as sso_upkeep
+from app.domains.webhooks.service import sending
+from app.settings import Settings
+from app.tenancy.manager import TenantDatabaseManager
+
+
+def publish(app: Flask, settings: Settings, manager: TenantDatabaseManager) -> None:
+    metrics.init_app(
+        app,
+        settings,
+        pool=manager.pool.figures,
+        jobs=_jobs,
+        events=_events,
+        sso=_sso,
+        audit=_audit,
+        webhooks=_webhooks,
+    )
+
+
+def _jobs() -> metrics.JobFigures:
+    with db.main_session() as session:
+        return records.backlog(session)
+
+
+def _events() -> metrics.EventFigures:
+    with db.main_session() as session:
+        return letters.backlog(session)
+
+
+def _sso() -> metrics.SsoFigures:
+    with db.main_session() as session:
+        return sso_upkeep.figures(session)
+
+
+def _audit() -> metrics.AuditFigures:
+    with db.main_session() as session:
+        return audit_backlog.backlog(session)
+
+
+def _webhooks() -> dict[str, int]:
+    return tallies.current_tallies().read(sending.TALLY)
