@@ -62,6 +62,7 @@ def measure(stage: Stage, *, quick: bool) -> list[Figure]:
             email=_EMAIL,
             name="Alice",
             password=_PASSWORD,
+            verified=True,
         )
     figures = []
     for name, environment in _stores(stage):

@@ -28,7 +28,8 @@ class Files(Group):
     s3_public_url: str = ""
     """Where clients reach the store: links are signed for this origin; else `S3_ENDPOINT_URL`."""
     s3_timeout: Annotated[float, Field(gt=0, le=60)] = 10
-    """Seconds without a byte from the store; one further attempt is made."""
+    """Seconds of waiting for an answer of the store; bytes that arrive, at 16 KiB a second or more,
+    give more. One further attempt is made."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
     """The largest file."""
     verify_at_once_bytes: Annotated[int, Field(ge=0)] = 64 * 1024**2

@@ -35,7 +35,6 @@ _PART: Final = 8 * 1024**2
 # Copied in one request: above, the store's own work would outlast any sensible timeout. (The
 # limit of CopyObject itself is 5 GiB.)
 _COPY_AT_ONCE: Final = 256 * 1024**2
-_BUFFER: Final = 256 * 1024
 # The store's own work on large objects: copying, joining parts.
 _WORK_SECONDS: Final = 120
 
@@ -73,7 +72,7 @@ class S3Storage:
             wanted = self._at(key) | ({"Range": f"bytes={start}-"} if start else {})
             return self._store.get_object(**wanted, IfMatch=state.version)["Body"]
 
-        return cast("BinaryIO", io.BufferedReader(_Reader(fetch, state.size), _BUFFER))
+        return cast("BinaryIO", _Reader(fetch, state.size))
 
     def stat(self, key: str) -> ObjectState:
         try:
@@ -294,14 +293,21 @@ class _Reader(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
-        if self._at >= self._size:
-            return 0
+    def read(self, size: int | None = -1) -> bytes:
+        """As many bytes, handed on as the client of the store gives them."""
+        if size is None or size < 0:
+            return self.readall()
+        if self._at >= self._size or not size:
+            return b""
         with our_errors():
             self._body = self._body or self._fetch(self._at)
-            piece = self._body.read(len(buffer))
-        buffer[: len(piece)] = piece
+            piece = self._body.read(size)
         self._at += len(piece)
+        return piece
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
         return len(piece)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from app.tenancy.sessions import TenantSession
 
 blueprint: Final = Blueprint("downloads", __name__)
 
-_BUFFER: Final = 64 * 1024
+_BUFFER: Final = 256 * 1024
 
 
 @blueprint.get(ONE + "/download")
