@@ -68,6 +68,12 @@ lint: $(INSTALLED) ## Check style, types and the contracts between packages
 	@$(IN_BACKEND) ../scripts/new_migration.py --check
 	@$(IN_BACKEND) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
+.PHONY: security
+security: $(INSTALLED) ## Look for dangerous code, secrets in the tree, and known vulnerabilities
+	@$(IN_BACKEND) -m bandit -q -ll -c pyproject.toml -r app *.py ../scripts
+	@git ls-files -z | xargs -0 $(PYTHON) -m detect_secrets.pre_commit_hook --baseline .secrets.baseline
+	@$(IN_BACKEND) -m pip_audit --require-hashes --disable-pip -r requirements.lock --progress-spinner off
+
 .PHONY: format
 format: $(INSTALLED) ## Format the code, mend what can be mended
 	@$(IN_BACKEND) -m ruff check --fix-only -q . ../scripts ../bench

@@ -43,7 +43,7 @@ relay)
 	await schema redis kafka
 	become python relay.py
 	;;
-celery-worker) worker general "${WORKER_QUEUES:-default,documents,fleet,mail}" ;;
+celery-worker) worker general "${WORKER_QUEUES:-default,documents,fleet,mail,webhooks}" ;;
 celery-worker-sso) worker sso sso ;;
 celery-beat)
 	await schema redis

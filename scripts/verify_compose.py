@@ -12,6 +12,7 @@ Exit codes: 0 all is as it should be; 1 something is not, and it says what; 2 wr
 import argparse
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def events_arrive(stack: Stack) -> None:
     until = time.monotonic() + _SECONDS
     while True:
         text = stack.compose("exec", "-T", "api", "python", "-c", read)
-        figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#")
+        figures = dict(re.findall(r"^(tenantry_\w+) (\S+)$", text, re.MULTILINE))
         waiting = {
             name: figures.get(name)
             for name in ("tenantry_events_unsent", "tenantry_events_dead", "tenantry_jobs_failed")

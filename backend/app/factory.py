@@ -23,6 +23,7 @@ from app.core import (
     proxies,
     rates,
     redis,
+    streams,
     tallies,
     tasks,
     tenant_names,
@@ -69,6 +70,10 @@ from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
 from app.domains.jobs.service import running
+from app.domains.notifications import consumers as notification_consumers
+from app.domains.notifications import models as notification_models
+from app.domains.notifications import routes as notifications
+from app.domains.notifications import tasks as notification_tasks
 from app.domains.outbox import models as outbox_models
 from app.domains.outbox import routes as outbox_routes
 from app.domains.outbox import tasks as outbox_tasks
@@ -125,6 +130,7 @@ BLUEPRINTS = (
     outbox_routes.blueprint,
     activity_routes.blueprint,
     webhook_routes.blueprint,
+    notifications.blueprint,
     backup_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
@@ -138,6 +144,7 @@ MODELS = (
     audit_models,
     outbox_models,
     activity_models,
+    notification_models,
     job_models,
     key_models,
     identity_models,
@@ -158,11 +165,12 @@ TASKS = (
     document_tasks,
     outbox_tasks,
     webhook_tasks,
+    notification_tasks,
     backup_tasks,
     audit_tasks,
     sealing_tasks,
 )
-CONSUMERS = (activity_consumers, document_consumers, webhook_consumers)
+CONSUMERS = (activity_consumers, document_consumers, notification_consumers, webhook_consumers)
 SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
@@ -185,6 +193,7 @@ def create_app(settings: Settings) -> Flask:
     throttle.init_app(app, settings)
     rates.init_app(app, settings)
     idempotency.init_app(app, DatabaseKeys(settings), answer_box(settings))
+    streams.init_app(app, most=settings.live_streams)
     pages.init_app(app, pages.Cursors(settings.secret_key.get_secret_value()))
     tokens.init_app(app, settings, DatabaseKeyRing(secrets, settings))
     storage.init_app(app, storage.create(settings))

@@ -24,15 +24,18 @@ class Letter:
     html: str
 
 
-def write(name: str, *, link: str, **values: object) -> Letter:
-    """The letter of app/mails/{name}.txt; values of more than one line are put into one."""
+def words(name: str, **values: object) -> tuple[str, str]:
+    """Subject and text of app/mails/{name}.txt; values of more than one line are put into one."""
     lines = {key: _one_line(value) for key, value in values.items()}
-    words = _ENVIRONMENT.get_template(f"{name}.txt").render(lines, link=link)
-    subject, _, text = words.partition("\n\n")
-    html = _ENVIRONMENT.get_template("layout.html").render(
-        paragraphs=text.strip().split("\n\n"), link=link
-    )
-    return Letter(subject, text.strip() + "\n", html)
+    subject, _, text = _ENVIRONMENT.get_template(f"{name}.txt").render(lines).partition("\n\n")
+    return subject, text.strip()
+
+
+def write(name: str, *, link: str, **values: object) -> Letter:
+    """The letter of app/mails/{name}.txt; see `words`."""
+    subject, text = words(name, link=link, **values)
+    html = _ENVIRONMENT.get_template("layout.html").render(paragraphs=text.split("\n\n"), link=link)
+    return Letter(subject, text + "\n", html)
 
 
 def _one_line(value: object) -> str:

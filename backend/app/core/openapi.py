@@ -15,6 +15,7 @@ from app.core import idempotency
 from app.core.errors import AppError, RangeNotSatisfiable, TooManyRequests, Unavailable
 from app.core.examples import answer_of, example_of
 from app.core.http import PUBLIC, SIGNED_IN, Endpoint, stated_endpoint
+from app.core.streams import EVENT_STREAM
 from app.core.tenant_names import CURRENT, HEADER
 
 API_VERSION: Final = "0.1.0"
@@ -34,6 +35,14 @@ until it is null.
 `Retry-After`.
 """
 _PARAMETER: Final = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
+# Of each event (WHATWG HTML, section 9.2); "data" is a JSON document.
+_EVENT: Final[dict[str, Any]] = {
+    "schema": {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
+        "required": ["event", "data"],
+    }
+}
 _ANY_TYPE: Final = ("application/octet-stream", "*/*")
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _UUID: Final = {"type": "string", "format": "uuid"}
@@ -245,6 +254,8 @@ def _successes(rule: Rule, stated: Endpoint) -> dict[str, Any]:
 
 def _bytes(stated: Endpoint) -> dict[str, Any]:
     """Of any type, unless the route states one; generated clients look at the first alone."""
+    if stated.gives_file == EVENT_STREAM:
+        return {EVENT_STREAM: _EVENT}
     types = [stated.gives_file] if isinstance(stated.gives_file, str) else _ANY_TYPE
     return dict.fromkeys(types, _BINARY)
 

@@ -97,6 +97,12 @@ class People(Group):
     """Life of a registration that nobody confirmed."""
     invitation_seconds: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """Life of an invitation (7 days)."""
+    notification_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """Days for which notifications are kept, read or not."""
+    live_streams: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Live streams that one process serves at a time: each holds one of its threads."""
+    stream_seconds: Annotated[float, Field(gt=0, le=300)] = 25
+    """How long a live stream lasts before its reader comes back."""
 
     @field_validator("rate_limits")
     @classmethod

@@ -182,6 +182,7 @@ WITHOUT_ID = {
     "migration_results": {"run_id", "tenant_id"},
     "schema_releases": {"revision"},
     "document_versions": {"document_id", "number"},
+    "notification_preferences": {"user_id", "kind"},
     "file_texts": {"file_id"},
     "inbox": {"consumer", "event_id"},
     "platform_inbox": {"consumer", "event_id"},

@@ -156,6 +156,12 @@ TABLE: dict[str, tuple[int, ...]] = {
     "exports.get_export":         (401, 404, 403, 403, 403, 404, 404),
     "exports.create_export_link": (401, 404, 403, 403, 403, 404, 404),
     "exports.delete_export":      (401, 404, 403, 403, 403, 404, 404),
+    "notifications.list_notifications": (401, 200, 200, 200, 200, 200, 200),
+    "notifications.stream_notifications": (401, 200, 200, 200, 200, 200, 200),
+    "notifications.mark_notification": (401, 404, 404, 404, 404, 404, 404),
+    "notifications.mark_all":     (401, 200, 200, 200, 200, 200, 200),
+    "notifications.list_preferences": (401, 200, 200, 200, 200, 200, 200),
+    "notifications.change_preferences": (401, 422, 422, 422, 422, 422, 422),
     "outbox.list_event_types":    (401, 200, 200, 200, 200, 200, 200),
     "outbox.list_letters":        (401, 403, 403, 403, 403, 403, 200),
     "outbox.replay_letters":      (401, 403, 403, 403, 403, 403, 200),
@@ -342,6 +348,16 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "exports.get_export": _json("GET", f"{tenant}/exports/{uuid4()}"),
         "exports.create_export_link": _json("GET", f"{tenant}/exports/{uuid4()}/download-url"),
         "exports.delete_export": _json("DELETE", f"{tenant}/exports/{uuid4()}"),
+        "notifications.list_notifications": _json("GET", "/api/users/me/notifications"),
+        "notifications.stream_notifications": _json("GET", "/api/users/me/notifications/stream"),
+        "notifications.mark_notification": _json(
+            "PATCH", f"/api/users/me/notifications/{uuid4()}", {"read": True}
+        ),
+        "notifications.mark_all": _json("POST", "/api/users/me/notifications/mark-all"),
+        "notifications.list_preferences": _json("GET", "/api/users/me/notification-preferences"),
+        "notifications.change_preferences": _json(
+            "PATCH", "/api/users/me/notification-preferences", {"items": []}
+        ),
         "outbox.list_event_types": _json("GET", "/api/event-types"),
         "outbox.list_letters": _json("GET", "/api/admin/dead-letters"),
         "outbox.replay_letters": _json(

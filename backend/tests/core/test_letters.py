@@ -15,6 +15,9 @@ VALUES = {
     "role": "user",
     "slug": "acme",
     "expires_at": "2026-11-21 08:00 UTC",
+    "title": "Acme is suspended",
+    "text": "Nobody can use it.",
+    "choice": "There is a choice.",
 }
 NAMES = [path.stem for path in (APP / "mails").glob("*.txt")]
 

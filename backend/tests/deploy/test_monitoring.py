@@ -59,6 +59,8 @@ def figures(app: Flask, settings: Settings) -> dict[str, set[str]]:
     answer = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {token}"})
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(answer.text):
+        # One that nothing was counted in yet is there by its name alone.
+        found.setdefault(family.name + ("_total" if family.type == "counter" else ""), set())
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found

@@ -76,6 +76,8 @@ class DocumentDeleted(_DocumentEvent):
     type: ClassVar[str] = "document.deleted"
     public_version = 1
 
+    owner_id: UUID
+
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentRestored(_DocumentEvent):
@@ -100,6 +102,7 @@ class VersionAdded(_DocumentEvent):
     type: ClassVar[str] = "document.version_added"
     public_version = 1
 
+    owner_id: UUID
     version: int
     size: int
     digest: str
@@ -123,6 +126,7 @@ class LinkCreated(_DocumentEvent):
     type: ClassVar[str] = "document.link_created"
     public_version = 1
 
+    owner_id: UUID
     expires_in: int
 
 

@@ -91,7 +91,10 @@ class LoginFailed(AuthEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordChanged(AuthEvent):
+    """By somebody who knew the former one."""
+
     type: ClassVar[str] = "password.changed"
+    public_version = 1
     target: ClassVar[str] = "user_id"
 
     user_id: UUID
@@ -113,6 +116,7 @@ class PasswordReset(AuthEvent):
     """By the link of a mail."""
 
     type: ClassVar[str] = "password.reset"
+    public_version = 1
     target: ClassVar[str] = "user_id"
 
     user_id: UUID

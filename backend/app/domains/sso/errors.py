@@ -116,8 +116,11 @@ class ParcelsUnavailable(Unavailable):
 class LoginRefused(Exception):
     """A sign-in that ends here; beside it each has the status that it is answered with.
 
-    ``reason`` is for the trail, ``aadsts`` Entra's number, ``account`` what the token called it.
+    ``reason`` is for the trail, ``aadsts`` Entra's number, ``account`` what the token called it;
+    ``return_to`` is the page that waits to be told.
     """
+
+    return_to: str | None = None
 
     def __init__(
         self, detail: str, *, reason: str, aadsts: str | None = None, account: str | None = None

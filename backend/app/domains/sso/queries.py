@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 
 from app.core import clock
 from app.core.db import MainSession
@@ -37,6 +37,10 @@ def identity(
 def identity_by_id(session: MainSession, identity_id: UUID) -> UserAzureIdentity | None:
     """As it is now, also where the session has read it before."""
     return session.get(UserAzureIdentity, identity_id, populate_existing=True)
+
+
+def forget_identities(session: MainSession, tenant_id: UUID) -> None:
+    session.execute(delete(UserAzureIdentity).where(UserAzureIdentity.tenant_id == tenant_id))
 
 
 def identities_of(session: MainSession, user_id: UUID) -> Sequence[UserAzureIdentity]:

@@ -130,7 +130,10 @@ class MemberReactivated(_OfMember):
 
 @dataclass(frozen=True, kw_only=True)
 class MemberRemoved(_OfMember):
+    """By somebody else."""
+
     type: ClassVar[str] = "member.removed"
+    public_version = 1
 
     role: str
 
@@ -204,10 +207,14 @@ class InvitationRevoked(_OfInvitation):
 
 @dataclass(frozen=True, kw_only=True)
 class InvitationAccepted(_OfInvitation):
+    """The invited person is a member now."""
+
     type: ClassVar[str] = "invitation.accepted"
+    public_version = 1
 
     user_id: UUID
     role: str
+    invited_by: UUID
 
 
 @dataclass(frozen=True, kw_only=True)

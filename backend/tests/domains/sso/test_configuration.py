@@ -178,3 +178,22 @@ def _certificate(*, days: int) -> tuple[str, str]:
     public = certificate.public_bytes(Encoding.PEM).decode()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return pem + public, public
+
+
+def test_what_another_directory_said_counts_no_more(new_company: NewCompany) -> None:
+    """Neither the people that it knew nor the sessions that it authenticated come back."""
+    acme = new_company()
+    acme.change(
+        sso_domain_whitelist=[acme.domain], auto_provisioning_enabled=True, default_role="user"
+    )
+    person = acme.newcomer()
+    headers = bearer(Browser(acme).sign_in(person))
+    client = acme.app.test_client()
+    assert client.get(acme.house.documents, headers=headers).status_code == 200
+    acme.directory = acme.entra.add_directory()
+    acme.directory.applications[acme.application.id] = acme.application
+    acme.change(directory_id=acme.directory.id)
+    activate(acme)
+    assert client.get("/api/users/me", headers=headers).status_code == 401
+    acme.directory.people[person.id] = person  # the same ids and address, of other people's making
+    assert Browser(acme).sign_in(person).get_json()["code"] == "sso_link_required"

@@ -4,7 +4,9 @@ import hashlib
 import re
 from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import requests
 from pydantic import SecretStr
@@ -125,6 +127,24 @@ def test_a_page_gets_a_code_and_exchanges_it_once(acme: Company, browser: Browse
     assert browser.client.post(exchange, json=stolen).status_code == 400
     right = stolen | {"code_verifier": VERIFIER}  # a wrong guess uses it up
     assert browser.client.post(exchange, json=right).status_code == 400
+
+
+def test_a_page_is_told_of_a_refusal_and_what_to_do(acme: Company, browser: Browser) -> None:
+    """The answer stays a 4xx; the browser goes on to the page that waits."""
+    stranger = acme.directory.add_person('"><script>@example.com', "Bob")
+    location = browser.depart(return_to=PAGE, code_challenge=CHALLENGE)
+    answer = browser.client.get(
+        f"{CALLBACK}?{urlencode(browser.choose(location, stranger))}",
+        headers={"Accept": "text/html"},
+    )
+    assert (answer.status_code, answer.mimetype) == (403, "text/html")
+    assert "<script>" not in answer.text
+    (address,) = re.findall(r'content="0;url=([^"]+)"', answer.text)
+    page, _, told = unescape(address).partition("#")
+    said = dict(parse_qsl(told))
+    assert (page, said["error"]) == (PAGE, "sso_not_provisioned")
+    body = {"link_token": said["link_token"], "email": acme.owner.email, "password": PASSWORD}
+    bearer(browser.client.post("/api/auth/sso/link", json=body))
 
 
 def test_a_code_without_a_challenge_is_not_handed_out(browser: Browser) -> None:

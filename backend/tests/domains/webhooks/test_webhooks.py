@@ -3,18 +3,24 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event, Semaphore
 from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import text
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from app.core import clock
+from app.core.secrets import FernetBox, SecretBox
 from app.core.tallies import current_tallies
+from app.domains.sealing import service as sealing
+from app.domains.sealing.service import Outcome
+from app.domains.webhooks.models import SEALED
 from app.domains.webhooks.service import deliveries
 from app.domains.webhooks.service.sending import Sender
 from app.integrations.customer_http import CustomerHttp
@@ -159,6 +165,21 @@ def test_without_its_secret_nothing_is_sent(scene: Scene, there: Receiver) -> No
     assert (attempt["error"], there.received) == ("not_signed", [])
 
 
+def test_secrets_are_sealed_anew_when_the_key_changes(scene: Scene, there: Receiver) -> None:
+    endpoint, first = scene.listen(there.url)
+    second = scene.alice.post(f"{endpoint}/secret").get_json()["secret"]
+    scene.alice.post(f"{endpoint}/test")
+    (delivery,) = scene.deliveries(endpoint)
+    new, old = Fernet.generate_key().decode(), scene.settings.secrets_keys
+    both = FernetBox([new, *(key.get_secret_value() for key in old)])
+    open_session = partial(current_manager().tenant_db_session, scene.house.database)
+    outcome = Outcome()
+    sealing.reseal(both, SEALED, open_session, outcome)
+    assert (outcome.resealed, outcome.unreadable) == (2, [])
+    deliver(scene, UUID(delivery["id"]), secrets=FernetBox([new]))
+    assert verified(first, there.received[0]) == verified(second, there.received[0])
+
+
 def test_what_was_given_up_is_sent_again(scene: Scene, there: Receiver) -> None:
     endpoint, secret = scene.listen(there.url)
     there.answers = [(500, {})]
@@ -243,7 +264,9 @@ def test_what_is_switched_off_gets_nothing(scene: Scene, there: Receiver) -> Non
     scene.alice.patch(endpoint, json={"enabled": False})
     scene.work()
     assert there.received == []
-    assert {each["state"] for each in scene.deliveries(endpoint)} == {"skipped"}
+    assert {(each["event_type"], each["state"]) for each in scene.deliveries(endpoint)} == {
+        ("document.uploaded.v1", "skipped")
+    }, "and file.process is for the house alone"
     assert scene.alice.delete(endpoint).status_code == 204
     refusal(scene.alice.get(endpoint), 404, "webhook_not_found")
 
@@ -307,20 +330,20 @@ def test_one_tenant_does_not_hold_all_workers(scene: Scene, there: Receiver) -> 
     assert len(there.received) == 6, "there is room again"
 
 
-def deliver(scene: Scene, delivery_id: UUID) -> None:
+def deliver(scene: Scene, delivery_id: UUID, **options: Any) -> None:
     """What one worker does."""
     with scene.app.app_context():
-        sender(scene).deliver(
+        sender(scene, **options).deliver(
             lambda: scene.app.extensions["open_tenant"](scene.house.id),
             tenant_id=scene.house.id,
             delivery_id=delivery_id,
         )
 
 
-def sender(scene: Scene, client: Any = None) -> Sender:
+def sender(scene: Scene, *, client: Any = None, secrets: SecretBox | None = None) -> Sender:
     return Sender(
         client or scene.app.extensions["customer_http"],
-        scene.app.extensions["secrets"],
+        secrets or scene.app.extensions["secrets"],
         current_tallies(),
         scene.settings,
     )
@@ -340,11 +363,7 @@ def test_a_worker_that_dies_leaves_an_attempt_without_an_end(scene: Scene, there
             raise Killed
 
     with pytest.raises(Killed):
-        sender(scene, Mortal()).deliver(
-            lambda: scene.app.extensions["open_tenant"](scene.house.id),
-            tenant_id=scene.house.id,
-            delivery_id=UUID(delivery["id"]),
-        )
+        deliver(scene, UUID(delivery["id"]), client=Mortal())
     scene.work()
     assert there.received == [], "the attempt may still be under way"
     scene.let_time_pass()

@@ -80,7 +80,12 @@ def create_link(
     link = Link(document.file.key, document.name, document.content_type, subject=str(document.id))
     events.record(
         session,
-        LinkCreated(document_id=document.id, name=document.name, expires_in=expires_in),
+        LinkCreated(
+            document_id=document.id,
+            name=document.name,
+            owner_id=document.owner_id,
+            expires_in=expires_in,
+        ),
     )
     return storage.sign(link, expires_in=expires_in)
 

@@ -45,7 +45,10 @@ def delete_document(
     if_match.require(document.etag)
     document.deleted_at, document.deleted_by = clock.now(), caller.user_id
     _promise_purge(session, days=kept_days)
-    events.record(session, DocumentDeleted(document_id=document.id, name=document.name))
+    events.record(
+        session,
+        DocumentDeleted(document_id=document.id, name=document.name, owner_id=document.owner_id),
+    )
 
 
 def list_trash(

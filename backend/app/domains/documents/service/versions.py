@@ -105,6 +105,7 @@ def add_version(
         VersionAdded(
             document_id=document.id,
             name=document.name,
+            owner_id=document.owner_id,
             version=document.version,
             size=document.size,
             digest=file.digest or "",

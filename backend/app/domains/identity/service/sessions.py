@@ -91,23 +91,23 @@ def add_directory(
     return _with_token(session, live)
 
 
-def end_directory(session: MainSession, *, user_id: UUID, tenant_id: UUID) -> int:
-    """The tenant's directory vouches for the user no more; returns how many sessions that ends.
+def end_directory(session: MainSession, *, tenant_id: UUID, user_id: UUID | None = None) -> int:
+    """The tenant's directory vouches no more, for the user or for anybody; how many that ends.
 
-    One that was authenticated otherwise as well goes on without it.
+    A session that was authenticated otherwise as well goes on without it.
     """
-    session.execute(
-        update(UserSession)
-        .where(
-            UserSession.user_id == user_id, literal(tenant_id) == any_(UserSession.sso_tenant_ids)
-        )
-        .where(UserSession.revoked_at.is_(None))
-        .values(sso_tenant_ids=func.array_remove(UserSession.sso_tenant_ids, tenant_id))
-    )
+    by_directory = literal(tenant_id) == any_(UserSession.sso_tenant_ids)
+    statement = update(UserSession).where(by_directory, UserSession.revoked_at.is_(None))
+    if user_id is not None:
+        statement = statement.where(UserSession.user_id == user_id)
+    others = func.array_remove(UserSession.sso_tenant_ids, tenant_id)
+    changed = session.scalars(
+        statement.values(sso_tenant_ids=others).returning(UserSession.id)
+    ).all()
     return _revoke(
         session,
         "ended",
-        UserSession.user_id == user_id,
+        UserSession.id.in_(changed),
         UserSession.by_password.is_(False),
         func.cardinality(UserSession.sso_tenant_ids) == 0,
     )

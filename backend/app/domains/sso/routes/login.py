@@ -8,12 +8,13 @@ from typing import Any, Final, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
+from markupsafe import escape
 
 from app.core import tokens
 from app.core.caller import Caller
 from app.core.db import MainSession
-from app.core.errors import BadRequest
+from app.core.errors import AppError, BadRequest
 from app.core.http import PUBLIC, SIGNED_IN, OpenPlane, current_edge, endpoint
 from app.core.payloads import json_response
 from app.core.throttle import Attempt
@@ -22,6 +23,7 @@ from app.domains.identity.service import sessions
 from app.domains.identity.service.passwords import Passwords
 from app.domains.identity.service.sessions import Opened
 from app.domains.sso import policy, schemas
+from app.domains.sso.errors import LoginRefused
 from app.domains.sso.routes.ports import current_ports
 from app.domains.sso.service import arrival, directory, linking, login, refusals
 from app.domains.sso.service.admission import Admitted
@@ -67,7 +69,8 @@ def go_to_directory(tenant_id: UUID, query: dict[str, Any]) -> Response:
 def come_back(open_session: OpenPlane, attempt: Attempt, query: dict[str, str]) -> Response:
     """Come back from the directory with its answer, and be signed in.
 
-    Where the sign-in began with ``return_to``, the browser goes there, with a code behind #.
+    Where the sign-in began with ``return_to``, the browser goes there, with a code behind #; with
+    ``error``, ``error_description`` and perhaps ``link_token`` where it was refused.
     """
     return _arrive(open_session, attempt, query)
 
@@ -180,9 +183,14 @@ def log_out_of_directory(session: MainSession, caller: Caller) -> dict[str, obje
 
 
 def _arrive(open_session: OpenPlane, attempt: Attempt, answer: dict[str, str]) -> Response:
-    arrived = login.finish(
-        current_ports(), answer=answer, cookie=request.cookies.get, address=request.remote_addr
-    )
+    try:
+        arrived = login.finish(
+            current_ports(), answer=answer, cookie=request.cookies.get, address=request.remote_addr
+        )
+    except LoginRefused as error:
+        if error.return_to is None or not request.accept_mimetypes.accept_html:
+            raise
+        return _told(cast("AppError", error), error.return_to)
     attempt.succeeded()
     if arrived.tested is not None or arrived.admitted is None:
         response = json_response({"tested": True}, status=200)
@@ -197,6 +205,20 @@ def _arrive(open_session: OpenPlane, attempt: Attempt, answer: dict[str, str]) -
         login.cookie_of(answer["state"]), path="/", secure=True, httponly=True, samesite="Lax"
     )
     return response
+
+
+def _told(error: AppError, return_to: str) -> Response:
+    """The refusal, for a browser: its status, and at once the page that the person came from."""
+    problem = error.problem(g.request_id)
+    told = {"error": error.code, "error_description": error.detail}
+    told |= {name: str(problem[name]) for name in ("link_token",) if name in problem}
+    address = escape(f"{return_to}#{urlencode(told)}")
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not signed in</title>'
+        f'<meta http-equiv="refresh" content="0;url={address}">'
+        f'<p>{escape(error.detail)} <a href="{address}">Go on</a></p></html>'
+    )
+    return Response(page, status=error.status, mimetype="text/html")
 
 
 def _open(open_session: OpenPlane, admitted: Admitted) -> Opened:

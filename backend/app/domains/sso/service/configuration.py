@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core import clock, events, ids
 from app.core.db import MainSession, main_session
+from app.domains.identity.service import sessions
 from app.domains.sso import queries
 from app.domains.sso.errors import (
     BadConfiguration,
@@ -109,7 +110,9 @@ def remove(session: MainSession, *, tenant_id: UUID) -> None:
     Raises:
         NotConfigured: there is none.
     """
-    session.delete(_required(session, tenant_id, lock=True))
+    row = _required(session, tenant_id, lock=True)
+    _forget_people(session, row)
+    session.delete(row)
     sign_in.change(session, tenant_id=tenant_id, auth_method="local")
     events.record(session, SsoRemoved(tenant_id=tenant_id))
 
@@ -213,6 +216,8 @@ def _apply(
         raise _bad("certificate", "Give a client secret or a certificate, not both.")
     if any(name in values and values[name] != getattr(row, name) for name in _TESTED):
         row.state, row.tested_at = ConfigState.DRAFT, None
+    if values.get("directory_id", row.directory_id) != row.directory_id:
+        _forget_people(session, row)
     for name, value in values.items():
         if name in _SECRETS:
             _seal(ports, row, name, value)
@@ -230,6 +235,12 @@ def _apply(
         session,
         SsoConfigured(tenant_id=row.tenant_id, changed=sorted(values), state=row.state),
     )
+
+
+def _forget_people(session: MainSession, row: TenantSSOConfig) -> None:
+    """Whom the former directory knew, and the sessions that it authenticated."""
+    queries.forget_identities(session, row.tenant_id)
+    sessions.end_directory(session, tenant_id=row.tenant_id)
 
 
 def _seal(ports: Ports, row: TenantSSOConfig, name: str, value: str | None) -> None:

@@ -147,7 +147,7 @@ def finish(
     """
     with refusals.told(address=address) as about:
         parcel = _taken(ports, answer.get("state", ""), cookie)
-        about.tenant_id = UUID(parcel["tenant"])
+        about.tenant_id, about.return_to = UUID(parcel["tenant"]), parcel["return_to"]
         return _arrive(ports, _journey(ports, parcel), answer)
 
 

@@ -16,9 +16,10 @@ from app.integrations.directory_http import DirectoryUnavailable
 
 
 class Told:
-    """The tenant of a sign-in, as soon as it is known."""
+    """The tenant of a sign-in, and the page that waits for its end, as soon as they are known."""
 
     tenant_id: UUID | None = None
+    return_to: str | None = None
 
 
 @contextmanager
@@ -28,6 +29,7 @@ def told(*, address: str | None) -> Iterator[Told]:
     try:
         yield about
     except LoginRefused as error:
+        error.return_to = about.return_to
         _tell(
             about.tenant_id,
             address=address,

@@ -107,7 +107,11 @@ def accept(
         events.record(
             session,
             InvitationAccepted(
-                invitation_id=invitation.id, tenant_id=tenant.id, user_id=user_id, role=role
+                invitation_id=invitation.id,
+                tenant_id=tenant.id,
+                user_id=user_id,
+                role=role,
+                invited_by=invitation.invited_by,
             ),
         )
         return Accepted(tenant.id, tenant.name, role)

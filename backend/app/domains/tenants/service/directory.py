@@ -71,6 +71,12 @@ def slug_of(session: MainSession, *, tenant_id: UUID) -> str:
     return tenant.slug
 
 
+def name_of(session: MainSession, tenant_id: UUID) -> str | None:
+    """For a session in the tenant's name."""
+    tenant = queries.tenant(session, tenant_id)
+    return None if tenant is None else tenant.name
+
+
 def find_by_slug(session: MainSession, slug: str) -> Tenant | None:
     return queries.tenant_by_slug(session, slug)
 

@@ -33,7 +33,7 @@ _BATCH: Final = 1000
 
 def queue(session: TenantSession, event: CloudEvent, *, kept_days: int) -> None:
     """A delivery to each endpoint that chose the event's type."""
-    endpoints = queries.listening(session, [event.type, policy.EVERY])
+    endpoints = queries.listening(session, policy.chosen_by(event.type))
     if endpoints:
         message = Message(id=event.id, type=event.type, body=_body_of(event))
         session.add(message)
