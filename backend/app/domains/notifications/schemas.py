@@ -1,6 +1,6 @@
 """What notifications take and give over HTTP."""
 
-from typing import Any
+from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -17,6 +17,13 @@ class NotificationQuery(PageQuery):
 
 class Notification(Schema):
     """``title`` and ``text`` are plain text. ``subject`` is the id of what it is about."""
+
+    EXAMPLE: Final = {
+        "kind": "user.role_changed",
+        "title": "Your role in Acme is admin",
+        "text": 'Alice changed your role in "Acme" from user to admin.',
+        "read_at": None,
+    }
 
     id = fields.UUID(required=True)
     kind = fields.String(required=True)
@@ -54,6 +61,8 @@ class Marked(Schema):
 
 class Preference(Schema):
     """``fixed`` ones concern the safety of the account and cannot be changed."""
+
+    EXAMPLE: Final = {"kind": "document.link_created", "mail": False}
 
     kind = fields.String(required=True)
     in_app = fields.Boolean(required=True)

@@ -264,7 +264,7 @@ def test_wishes(alice: Person, ursula: Person) -> None:
 
 def test_every_kind_has_an_event_and_words() -> None:
     assert {kind_of(each) for each in TYPES} == KINDS.keys()
-    assert set(TYPES) <= catalogue().keys() | {"webhook.disabled.v1"}
+    assert set(TYPES) <= catalogue().keys()
     for name, kind in KINDS.items():
         if kind.whom != "managers":
             assert kind.whom in catalogue()[f"{name}.v1"].schema["properties"]
