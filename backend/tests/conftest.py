@@ -99,6 +99,7 @@ def make_settings(
         "password_hash_passes": 1,
         # The cast signs in once, and a loaded machine may take its time for the whole run.
         "access_token_seconds": 6 * 3600,
+        "session_seconds": 6 * 3600,
         # Others sign in all day long, and fail often.
         "login_attempts_per_account_and_address": _UNLIMITED,
         "login_attempts_per_address": _UNLIMITED,
