@@ -20,7 +20,7 @@ def test_the_feed_shows_what_happens_to_its_members(
         cast.acme.documents, data={"file": (io.BytesIO(b"plans"), "secret plans.txt")}
     ).get_json()
     cast.ada.delete(f"{cast.acme.documents}/{document['id']}")
-    outboxes_into(context, InProcess(delivery.receive), batch=1000).send(str(cast.acme.id))
+    outboxes_into(context, InProcess(delivery.receive), batch=100_000).send(str(cast.acme.id))
     page = cast.bob.get(feed, query_string={"limit": 2}).get_json()
     assert [(each["type"], each["subject"]) for each in page["items"]] == [
         ("document.deleted.v1", document["id"]),
