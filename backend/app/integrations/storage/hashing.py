@@ -2,8 +2,17 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import IO, Final
 
 from app.integrations.storage.contract import StoredObject
+
+_CHUNK: Final = 1024**2
+
+
+def chunks_of(file: IO[bytes]) -> Iterator[bytes]:
+    """What is left of the file, a MiB at a time."""
+    while chunk := file.read(_CHUNK):
+        yield chunk
 
 
 class Hashing:

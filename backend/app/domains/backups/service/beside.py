@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from app.core.errors import AppError
-from app.domains.backups.errors import BackupDamaged
+from app.domains.backups.errors import BackupDamaged, BackupTooNew
 from app.domains.backups.service.taking import tidy
 from app.domains.tenants.service import kept
 from app.integrations.storage import Storage
@@ -22,6 +22,8 @@ from app.tenancy.inspection.drift import differences
 from app.tenancy.inspection.isolation import audit_database
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
+from app.tenancy.migrations import tree
+from app.tenancy.migrations.tree import UnknownRevision
 from app.tenancy.server import Server
 
 # How long it waits to be swapped in.
@@ -37,6 +39,14 @@ class Beside:
     kept_id: UUID
     location: TenantLocation
     revision: str
+
+
+def require_known(revision: str) -> None:
+    """Raises: BackupTooNew: this code has no such revision of a tenant's schema."""
+    try:
+        tree.current().place(revision)
+    except UnknownRevision:
+        raise BackupTooNew(f"Its schema is at {revision}, which this code does not know.") from None
 
 
 def make(

@@ -1,10 +1,7 @@
 """Filling a sandbox: the rows and files of its original as of one moment, while that is used."""
 
-import hashlib
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
 from uuid import UUID
 
 from app.core.errors import AppError, NotFound, Unavailable
@@ -15,6 +12,7 @@ from app.domains.documents.service import stored_files
 from app.domains.tenants.errors import WrongState
 from app.domains.tenants.service import lifecycle, sandboxes
 from app.integrations.storage import Storage
+from app.integrations.storage.hashing import chunks_of
 from app.settings import Settings
 from app.tenancy.copying import CopyDiffers, Copying
 from app.tenancy.locations import TenantLocation
@@ -23,8 +21,6 @@ from app.tenancy.migrations import applying
 from app.tenancy.server import Connection
 
 logger = logging.getLogger(__name__)
-
-_CHUNK: Final = 1024**2
 
 
 def fill(
@@ -90,14 +86,8 @@ def _copy_files(storage: Storage, connection: Connection, *, source: str, target
 
 
 def _copy_file(storage: Storage, key: str, *, source: str, target: str, sha256: str) -> None:
-    digest = hashlib.sha256()
     with storage.open(key) as content:
-
-        def chunks() -> Iterator[bytes]:
-            while chunk := content.read(_CHUNK):
-                digest.update(chunk)
-                yield chunk
-
-        storage.put(stored_files.moved(key, source=source, target=target), chunks())
-    if digest.hexdigest() != sha256:
+        moved = stored_files.moved(key, source=source, target=target)
+        copied = storage.put(moved, chunks_of(content))
+    if copied.sha256 != sha256:
         raise BackupDamaged(f"The bytes at {key} are not those that were stored there.")

@@ -30,13 +30,13 @@ from app.domains.documents.service import stored_files
 from app.domains.tenants.service import members
 from app.domains.tenants.service.ledger import FleetEntry
 from app.integrations.storage import Storage
+from app.integrations.storage.hashing import chunks_of
 from app.tenancy import contents
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import applying
 from app.tenancy.server import Connection
 
 _FORMAT: Final = 1
-_CHUNK: Final = 1024**2
 _PAGE: Final = 1000
 # What processes of this installation are in the middle of.
 _MACHINERY: Final = frozenset({"outbox", "inbox", "idempotency_keys"})
@@ -123,8 +123,7 @@ class _Export:
                 continue
             name = f"files/{file.sha256}"
             with source:
-                chunks = iter(lambda source=source: source.read(_CHUNK), b"")  # type: ignore[misc]
-                self._write(ZipInfo(name), chunks, ZIP_STORED)
+                self._write(ZipInfo(name), chunks_of(source), ZIP_STORED)
             if self._entries[name]["sha256"] != file.sha256:
                 raise BackupDamaged(f"The bytes at {file.key} are not those that were stored.")
             self._tell(done, total, "files")

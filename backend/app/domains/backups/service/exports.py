@@ -27,13 +27,13 @@ from app.domains.backups.service import exporting
 from app.domains.jobs import service as jobs
 from app.domains.tenants.service import directory
 from app.integrations.storage import Link, ObjectMissing, Storage
+from app.integrations.storage.hashing import chunks_of
 from app.settings import Settings
 from app.tenancy.manager import TenantDatabaseManager
 
 logger = logging.getLogger(__name__)
 
 _TYPE: Final = "application/zip"
-_CHUNK: Final = 1024**2
 
 
 def request(session: MainSession, settings: Settings, *, caller: Caller, tenant_id: UUID) -> Export:
@@ -164,7 +164,7 @@ def _make(manager: TenantDatabaseManager, storage: Storage, export: Export) -> i
         path = Path(folder, "archive")
         exporting.export(manager, storage, tenant_id=export.tenant_id, path=path)
         with path.open("rb") as source:
-            return storage.put(export.key, iter(lambda: source.read(_CHUNK), b"")).size
+            return storage.put(export.key, chunks_of(source)).size
 
 
 def _settle(

@@ -28,17 +28,15 @@ from app.domains.documents.service import stored_files
 from app.domains.identity.service import users
 from app.domains.tenants.service import deletion, invitations, lifecycle
 from app.integrations.storage import Storage
+from app.integrations.storage.hashing import chunks_of
 from app.settings import Settings
 from app.tenancy import contents, copying
 from app.tenancy.copying import Table
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
-from app.tenancy.migrations import tree
-from app.tenancy.migrations.tree import UnknownRevision
 from app.tenancy.server import Connection
 
 _FORMAT: Final = 1
-_CHUNK: Final = 1024**2
 _ROWS: Final = 500
 
 
@@ -113,12 +111,7 @@ def _checked(archive: ZipFile) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
     if manifest["format"] != _FORMAT:
         raise BackupTooNew("A later version of this product wrote this archive.")
-    try:
-        tree.current().place(manifest["revision"])
-    except UnknownRevision:
-        raise BackupTooNew(
-            f"Its schema is at {manifest['revision']}, which this code does not know."
-        ) from None
+    beside.require_known(manifest["revision"])
     for name, told in manifest["entries"].items():
         digest = hashlib.sha256()
         for chunk in _chunks(archive, name):
@@ -247,5 +240,4 @@ def _lines(archive: ZipFile, name: str) -> Iterator[str]:
 
 def _chunks(archive: ZipFile, name: str) -> Iterator[bytes]:
     with archive.open(name) as source:
-        while chunk := source.read(_CHUNK):
-            yield chunk
+        yield from chunks_of(source)

@@ -25,8 +25,6 @@ from app.settings import Settings
 from app.tenancy import contents, dumping, templates
 from app.tenancy.locations import TenantLocation
 from app.tenancy.manager import TenantDatabaseManager
-from app.tenancy.migrations import tree
-from app.tenancy.migrations.tree import UnknownRevision
 from app.tenancy.server import Server
 
 _LONGEST_FAILURE: Final = 500
@@ -184,12 +182,7 @@ def _tool(server: Server, settings: Settings, manifest: Manifest) -> Any:
     Raises:
         BackupTooNew: code or server are older than those that took the backup.
     """
-    try:
-        tree.current().place(manifest.revision)
-    except UnknownRevision:
-        raise BackupTooNew(
-            f"Its schema is at {manifest.revision}, which this code does not know."
-        ) from None
+    beside.require_known(manifest.revision)
     with server.connect_as_provisioner() as connection:
         major = dumping.major_version(connection)
     if major < manifest.server_major:

@@ -23,6 +23,7 @@ from app.domains.documents.service.stored_files import StoredFile
 from app.domains.tenants.service import kept, ledger
 from app.domains.tenants.service.ledger import FleetEntry
 from app.integrations.storage import Storage
+from app.integrations.storage.hashing import chunks_of
 from app.settings import Settings
 from app.tenancy import dumping
 from app.tenancy.contents import read_contents
@@ -33,7 +34,6 @@ from app.tenancy.server import AlreadyClaimed, Connection
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[int, int, str], None]
-_CHUNK: Final = 1024**2
 _LONGEST_FAILURE: Final = 500
 
 
@@ -180,8 +180,7 @@ class _Files:
             self.missing += 1
             return False
         with source:
-            chunks = iter(lambda: source.read(_CHUNK), b"")
-            digest, size = self._archive.put(f"files/{file.sha256}", chunks)
+            digest, size = self._archive.put(f"files/{file.sha256}", chunks_of(source))
         if digest != file.sha256:
             raise BackupDamaged(f"The bytes at {file.key} are not those that were stored there.")
         self.done, self.size = self.done + 1, self.size + size

@@ -8,7 +8,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, BinaryIO, Final
+from typing import IO, Final
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
@@ -23,10 +23,9 @@ from app.domains.jobs import service as jobs
 from app.integrations import extraction
 from app.integrations.extraction import Extract, Limits
 from app.integrations.storage import ObjectMissing, Storage
-from app.integrations.storage.hashing import Hashing
+from app.integrations.storage.hashing import Hashing, chunks_of
 from app.tenancy.sessions import TenantSession
 
-_CHUNK: Final = 1024**2
 _MOST_DOCUMENTS: Final = 100
 _PAGE: Final = 500
 # PostgreSQL: "string is too long for tsvector".
@@ -105,17 +104,12 @@ def _arrives_whole(storage: Storage, file: File, copy: IO[bytes], *, largest: in
     """Whether size and digest are those of the row; ``copy`` gets the beginning."""
     hashing, room = Hashing(), largest
     with storage.open(file.key) as stored:
-        for chunk in hashing.of(_chunks(stored)):
+        for chunk in hashing.of(chunks_of(stored)):
             copy.write(chunk[:room])
             room -= min(room, len(chunk))
     copy.flush()
     found = hashing.result()
     return (found.size, f"sha256:{found.sha256}") == (file.size, file.digest)
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk
 
 
 def _write_down(session: TenantSession, file: File, extract: Extract) -> None:

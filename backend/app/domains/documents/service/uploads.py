@@ -5,10 +5,10 @@ here there is no document; what the client says of them is only compared. The ad
 for a while after that, so the bytes move to a key that no address opens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import BinaryIO, Final
+from typing import Final
 from uuid import UUID
 
 from app.core import clock, events, ids
@@ -33,7 +33,7 @@ from app.domains.documents.service.receiving import add_document
 from app.domains.jobs import service as jobs
 from app.integrations.storage import ObjectMissing, PartsMissing, Storage, StoredObject
 from app.integrations.storage.contract import SMALLEST_PART
-from app.integrations.storage.hashing import Hashing
+from app.integrations.storage.hashing import Hashing, chunks_of
 from app.tenancy.sessions import TenantSession
 
 # S3 takes no larger object in one piece ("Amazon S3 multipart upload limits").
@@ -41,7 +41,6 @@ _LARGEST_PUT: Final = 5 * 1024**3
 _LIFE: Final = timedelta(hours=24)
 # Longer than a job may run: whoever is verifying after that has died.
 _VERIFYING_ENDS: Final = timedelta(minutes=15)
-_CHUNK: Final = 1024**2
 
 
 def reserve_upload(
@@ -290,7 +289,7 @@ def _arrived(
         raise UploadDiffers(f"{state.size} bytes arrived, and {upload.size} were announced.")
     hashing = Hashing()
     with storage.open(key, version=state.version) as file:
-        for _ in hashing.of(_chunks(file)):
+        for _ in hashing.of(chunks_of(file)):
             pass
     stored = hashing.result()
     if upload.digest not in {None, f"sha256:{stored.sha256}"} or stored.size != upload.size:
@@ -313,11 +312,6 @@ def _join_parts(storage: Storage, upload: Upload, key: str) -> None:
         storage.complete_multipart(key, upload.store_id)
     except PartsMissing as error:
         raise UploadIncomplete(error.detail) from error
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk
 
 
 def _discard(open_session: OpenSession, storage: Storage, upload: Upload) -> None:
