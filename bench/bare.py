@@ -12,7 +12,7 @@ import psycopg
 from flask import Flask, Response
 
 _THREADS: Final = 4
-_NAMES: Final = (
+NAMES: Final = (
     "id",
     "name",
     "content_type",
@@ -25,7 +25,7 @@ _NAMES: Final = (
     "created_at",
     "updated_at",
 )
-_PAGE: Final = """
+PAGE: Final = """
     SELECT id, name, content_type, size,
            (SELECT digest FROM files WHERE files.id = documents.file_id),
            owner_id, tags, version, revision, created_at, updated_at
@@ -49,10 +49,10 @@ def list_documents() -> Response:
     if connection is None:
         connection = psycopg.connect(os.environ["BARE_CONNINFO"], autocommit=True)
     try:
-        rows = connection.execute(_PAGE).fetchall()
+        rows = connection.execute(PAGE).fetchall()
     finally:
         _pool.put(connection)
-    items = [dict(zip(_NAMES, row, strict=True)) for row in rows[:50]]
+    items = [dict(zip(NAMES, row, strict=True)) for row in rows[:50]]
     return _json({"items": items, "next_cursor": None})
 
 

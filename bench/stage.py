@@ -53,7 +53,7 @@ class Stage:
 
 
 @contextmanager
-def staged() -> Iterator[Stage]:
+def staged(max_connections: int = MAX_CONNECTIONS) -> Iterator[Stage]:
     """Durable servers (fsync on), the main database and the template at their newest revisions.
 
     The block runs in the application's context. Afterwards nothing is left of any of it.
@@ -62,7 +62,7 @@ def staged() -> Iterator[Stage]:
         # Short, because the path of a Unix socket has little room.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-bench-")))
         postgres = stack.enter_context(
-            PostgresServer(folder / "postgres", max_connections=MAX_CONNECTIONS)
+            PostgresServer(folder / "postgres", max_connections=max_connections)
         )
         redis = stack.enter_context(ValkeyServer(folder / "valkey"))
         environment = _environment(postgres.admin_url, redis.url, folder)

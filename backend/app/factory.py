@@ -14,10 +14,12 @@ from app.core import (
     auth_log,
     browsers,
     db,
+    deadlines,
     events,
     health,
     idempotency,
     marks,
+    overload,
     pages,
     problems,
     proxies,
@@ -184,6 +186,7 @@ def create_app(settings: Settings) -> Flask:
     traffic.init_app(app)
     browsers.init_app(app, settings)
     problems.init_app(app)
+    overload.init_app(app, settings)
     tenant_names.init_app(app, settings)
     db.init_app(app, settings)
     redis.init_app(app, settings)
@@ -239,6 +242,7 @@ def create_app(settings: Settings) -> Flask:
 def configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         INSTALLATION_ID=settings.installation_id,
+        TIME_LIMIT=time_limit(settings),
         RESERVED_SLUGS=frozenset(settings.reserved_slugs),
         MAX_JSON_BYTES=settings.max_json_bytes,
         MAX_UPLOAD_BYTES=settings.max_upload_bytes,
@@ -261,6 +265,11 @@ def configure(app: Flask, settings: Settings) -> None:
     # /documents/ is not /documents: one address for one thing.
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
+
+
+def time_limit(settings: Settings) -> deadlines.Limit:
+    statement = max(db.LONGEST_STATEMENT, settings.tenant_statement_timeout_ms / 1000)
+    return deadlines.Limit(settings.request_seconds, statement)
 
 
 def sso_ports(app: Flask, settings: Settings, secrets: SecretBox) -> SsoPorts:

@@ -64,12 +64,11 @@ class Application:
         return self.logs / "access.log"
 
     def api(self) -> Command:
-        """gunicorn, 2 workers of 4 threads; HUP loads the code anew."""
+        """gunicorn, with `gunicorn.conf.py`; HUP loads the code anew."""
         options = {
             "--bind": f"127.0.0.1:{self.port}",
-            "--worker-class": "gthread",
-            "--workers": "2",
-            "--threads": "4",
+            "--workers": self.environment.get("API_WORKERS", "2"),
+            "--threads": self.environment.get("API_THREADS", "4"),
             "--graceful-timeout": f"{_GRACE - 1:.0f}",
             "--access-logfile": str(self.access_log),
             "--access-logformat": access_log.FORMAT,

@@ -6,6 +6,8 @@ from contextvars import copy_context
 from threading import Thread
 from typing import TypeVar
 
+from app.core import deadlines
+
 Result = TypeVar("Result")
 
 
@@ -17,6 +19,7 @@ def begun(work: Callable[[], Result], *, name: str) -> Future[Result]:
     outcome: Future[Result] = Future()
 
     def run() -> None:
+        deadlines.lift()
         try:
             result = work()
         except Exception as error:  # noqa: BLE001  # the one who waits for it gets it

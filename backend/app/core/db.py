@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 from uuid import UUID
 
 import psycopg
@@ -22,13 +22,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.util import find_tables
 
-from app.core import liveness
+from app.core import deadlines, liveness
 from app.core.errors import AppError, Unavailable
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+# In seconds.
+LONGEST_STATEMENT: Final = 30
 
 # Constraints carry names that a later migration can address.
 NAMING = {
@@ -127,6 +130,7 @@ class Question:
         try:
             return driver.execute(self.sql, values, prepare=prepare, binary=True).fetchall()
         except psycopg.Error as error:
+            deadlines.explain(error)
             raise self._translated(error, connection, lost=bool(driver.closed)) from error
 
     def _translated(
@@ -165,7 +169,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         "hide_parameters": True,  # an error's text goes into the log; a statement's values do not
         "connect_args": {
             "connect_timeout": settings.connect_timeout,
-            "options": "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s",
+            "options": "-c timezone=UTC -c lock_timeout=5s"
+            f" -c statement_timeout={LONGEST_STATEMENT}s",
         },
     }
     app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(settings.database_url.get_secret_value())
@@ -183,6 +188,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     migrate.init_app(app, db, directory=str(MIGRATIONS / "main"))
     with app.app_context():
         for engine in db.engines.values():
+            deadlines.watch(engine)
             liveness.watch(engine)
 
 

@@ -16,7 +16,7 @@ from flask import Response, after_this_request, current_app, g, request
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm import Session
 
-from app.core import auth_log, conditions, events, idempotency, payloads, rates, refusals
+from app.core import auth_log, conditions, deadlines, events, idempotency, payloads, rates, refusals
 from app.core.caller import Caller, NotAMember
 from app.core.db import record_despite
 from app.core.deprecation import Deprecation
@@ -89,6 +89,13 @@ class Endpoint:
         if self.returns is None:
             raise TypeError("a route without a schema has nothing to dump")
         return dumper(_instance(self.returns))
+
+    @property
+    def time_limit(self) -> deadlines.Limit | None:
+        """How long it may take; of what carries files, its client decides."""
+        if self.takes_file or self.gives_file:
+            return None
+        return cast("deadlines.Limit", current_app.config["TIME_LIMIT"])
 
 
 def endpoint(
@@ -175,7 +182,11 @@ def _wrapped(
     def wrapper(**path: Any) -> Response:
         if stated.deprecated is not None:
             after_this_request(stated.deprecated.tell)
-        with log_context(request_id=g.request_id), refusals.recorded(stated.allow):
+        with (
+            log_context(request_id=g.request_id),
+            deadlines.kept(stated.time_limit),
+            refusals.recorded(stated.allow),
+        ):
             caller = _admit(stated, path)
             with log_context(**_who(caller)), originating(_origin(caller)):
                 given = {"caller": caller, **path, **_payloads(stated)}

@@ -51,6 +51,17 @@ _limited: Final = Counter(
     ["limit"],
     registry=_registry,
 )
+_shed: Final = Counter(
+    "tenantry_requests_shed",
+    "Requests that were refused because too many others waited.",
+    registry=_registry,
+)
+_queued: Final = Gauge(
+    "tenantry_requests_waiting",
+    "Requests that wait for a thread.",
+    multiprocess_mode="livesum",
+    registry=_registry,
+)
 _connections: Final = Gauge(
     "tenantry_tenant_connections",
     "Connections to tenants' databases.",
@@ -172,13 +183,14 @@ class Metrics:
                 _events.labels(event).inc(count - self._told.get(event, 0))
             self._told = figures.events
 
-    def keep_sampling(self) -> None:
+    def keep_sampling(self, waiting: Callable[[], int]) -> None:
         """For a worker of the API: it does not know when another one is asked for its figures."""
-        Thread(target=self._sample_for_ever, name="metrics", daemon=True).start()
+        Thread(target=self._sample_for_ever, args=(waiting,), name="metrics", daemon=True).start()
 
-    def _sample_for_ever(self) -> None:
+    def _sample_for_ever(self, waiting: Callable[[], int]) -> None:
         while True:
             time.sleep(_SAMPLE_EVERY)
+            _queued.set(waiting())
             self.sample()
 
 
@@ -321,6 +333,10 @@ def _figures_of(method: str, route: str, status: int) -> tuple[Counter, Histogra
 def observe_limit(limit: str) -> None:
     """``limit`` is user, tenant, address or uncounted."""
     _limited.labels(limit).inc()
+
+
+def observe_shed() -> None:
+    _shed.inc()
 
 
 @endpoint(allow=PUBLIC, transaction=None, limited=False, gives_file="text/plain", errors=(401, 404))

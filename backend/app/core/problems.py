@@ -46,10 +46,14 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.match(given) else uuid4().hex
+    g.request_id = request_id_of(request.headers.get("X-Request-Id"))
     if "\x00" in request.path or "%00" in request.query_string.decode("latin-1"):
         raise errors.BadRequest("The address holds a NUL character.")
+
+
+def request_id_of(given: str | None) -> str:
+    """What the caller chose, where that is an id; else a new one."""
+    return given if given is not None and _REQUEST_ID.match(given) else uuid4().hex
 
 
 def _finish(response: Response) -> Response:

@@ -17,6 +17,7 @@ from app.settings.files import Files
 from app.settings.installation import Installation
 from app.settings.people import People
 from app.settings.rules import Environment
+from app.settings.serving import Serving
 from app.settings.sso import SingleSignOn
 from app.settings.stored import Stored, check_transit, read_stored, signed_in
 from app.settings.tenants import Tenants
@@ -42,7 +43,17 @@ class InvalidSettings(SystemExit):
 
 # pydantic takes the fields of the last base first, and rules for production look at `environment`.
 class Settings(
-    Webhooks, Audit, Backups, Events, SingleSignOn, People, Files, Tenants, Vault, Installation
+    Webhooks,
+    Audit,
+    Backups,
+    Events,
+    SingleSignOn,
+    People,
+    Files,
+    Tenants,
+    Serving,
+    Vault,
+    Installation,
 ):
     """All groups together."""
 

@@ -45,8 +45,11 @@ class Tenants(Group):
     """How many seconds they wait."""
     tenant_statement_timeout_ms: Annotated[int, Field(ge=100)] = 30_000
     """The longest statement on a tenant's database."""
-    process_count: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Processes that connect at the same time: gunicorn's workers and Celery's children."""
+    process_count: Annotated[int, Field(ge=1, le=1100)] = Field(
+        default_factory=lambda known: known["api_workers"] + known["processes_beside"]
+    )
+    """Processes that connect at the same time; unset, `API_WORKERS` + `PROCESSES_BESIDE`. With
+    several gunicorns, say it yourself."""
     connect_timeout: Annotated[int, Field(ge=2, le=60)] = 5
     """Seconds for a connection to be made, or to come free in the main pool."""
     opaque_database_names: bool = False
@@ -128,6 +131,14 @@ class Tenants(Group):
             if in_production(info):
                 refuse_monotonous(seed)
         return key
+
+    @field_validator("process_count")
+    @classmethod
+    def _counts_the_api(cls, count: int, info: ValidationInfo) -> int:
+        workers = info.data.get("api_workers", 0)
+        if count < workers:
+            raise ValueError(f"API_WORKERS = {workers} alone are more")
+        return count
 
     @model_validator(mode="after")
     def _connections_fit_the_role(self) -> Self:
