@@ -20,7 +20,13 @@ from tests.paths import BACKEND
 
 _READY_SECONDS = 40.0
 # What the processes may open must fit the test's server, which other tests use too.
-_SMALL = {"main_pool_size": 4, "tenant_connection_budget": 4, "process_count": 2}
+# Nothing is refused because this machine has other work to do.
+_SMALL = {
+    "main_pool_size": 4,
+    "tenant_connection_budget": 4,
+    "process_count": 2,
+    "api_wait_seconds": 30.0,
+}
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
