@@ -83,6 +83,14 @@ format: $(INSTALLED) ## Format the code, mend what can be mended
 bench: $(INSTALLED) ## Measure (bench/)
 	@$(PYTHON) bench/run.py $(ARGS)
 
+.PHONY: load
+load: $(INSTALLED) ## Measure the API under load, beside its peers (half an hour; ARGS=--quick)
+	@$(PYTHON) bench/load.py $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED) ## Watch the API at work for an hour: does it grow?
+	@$(PYTHON) bench/load.py --soak 3600 $(ARGS)
+
 .PHONY: lock
 lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
 	@$(COMPILE) pyproject.toml -o requirements.lock

@@ -99,6 +99,7 @@ def offer(
     clients: int = 8,
     write_share: float = WRITE_SHARE,
     seed: int = 1,
+    patience: float = 10.0,
 ) -> Run:
     """`rate` requests a second; without one, as many as the clients get answered."""
     plan = {
@@ -111,6 +112,7 @@ def offer(
         "rate": rate,
         "clients": clients,
         "seed": seed,
+        "patience": patience,
     }
     told = subprocess.run(
         [sys.executable, _GENERATOR],

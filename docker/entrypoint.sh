@@ -31,9 +31,8 @@ worker() {
 case $role in
 api)
 	await schema redis
-	become gunicorn --worker-class gthread --workers "${API_WORKERS:-2}" \
-		--threads "${API_THREADS:-4}" --bind 0.0.0.0:4999 --worker-tmp-dir /dev/shm \
-		--no-control-socket wsgi:app
+	# How many processes and threads: gunicorn.conf.py, by API_WORKERS and API_THREADS.
+	become gunicorn --bind 0.0.0.0:4999 --worker-tmp-dir /dev/shm --no-control-socket wsgi:app
 	;;
 worker)
 	await schema redis

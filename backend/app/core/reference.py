@@ -115,8 +115,17 @@ def _kinds(annotation: Any) -> set[Any]:
     return {annotation}.union(*(_kinds(part) for part in get_args(annotation)))
 
 
+def _made(field: FieldInfo, environment: Environment) -> Any:
+    """The default that follows from other settings, which have theirs."""
+    others = {name: each.default for name, each in Settings.model_fields.items()}
+    known = others | {"environment": environment}
+    return field.get_default(call_default_factory=True, validated_data=known)
+
+
 def _plain_default(field: FieldInfo) -> str:
     value = field.default
+    if field.default_factory is not None:
+        value = _made(field, Environment.PRODUCTION)
     if field.is_required() or value is None or isinstance(value, SecretStr):
         return ""
     if isinstance(value, tuple):
@@ -175,10 +184,9 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default_factory is not None:
         usual, testing = (
-            field.get_default(call_default_factory=True, validated_data={"environment": each})
-            for each in (Environment.PRODUCTION, Environment.TESTING)
+            _made(field, each) for each in (Environment.PRODUCTION, Environment.TESTING)
         )
-        return f"`{usual}`, in testing `{testing}`"
+        return f"`{usual}`" if usual == testing else f"`{usual}`, in testing `{testing}`"
     value = field.default
     if value is None or value == ():
         return "none"

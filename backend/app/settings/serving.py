@@ -13,8 +13,8 @@ class Serving(Group):
     api_threads: Annotated[int, Field(ge=1, le=100)] = 4
     """Requests that each of them works on at the same time."""
     api_wait_seconds: Annotated[float, Field(ge=0.05, le=30)] = 2.0
-    """None waits for that any longer. One that would have to wait for more than half of it gets 503
-    `overloaded` at once."""
+    """How long a request waits for one of these at most. One that would have to wait for more than
+    half of that gets 503 `overloaded` at once."""
     request_seconds: Annotated[float, Field(ge=1, le=600)] = 60.0
     """How long a request may take: then its SQL is cancelled, and it gets 503
     `deadline_exceeded`. Not for files and live streams."""

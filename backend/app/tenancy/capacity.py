@@ -11,14 +11,17 @@ logger = logging.getLogger(__name__)
 
 # For migrations, provisioning, people with psql, and servers that end a little after their client.
 HEADROOM: Final = 10
+# PostgreSQL's default of superuser_reserved_connections.
+_RESERVED: Final = 3
 
 
 def connections_needed(settings: Settings) -> int:
     """The most that this installation's processes hold open, main database included."""
-    per_process = (
-        settings.tenant_connection_budget + settings.main_pool_size + settings.platform_pool_size
-    )
-    return settings.process_count * per_process + HEADROOM
+    return settings.process_count * _per_process(settings) + HEADROOM
+
+
+def _per_process(settings: Settings) -> int:
+    return settings.tenant_connection_budget + settings.main_pool_size + settings.platform_pool_size
 
 
 def capacity_faults(server: Server, settings: Settings) -> Iterator[str]:
@@ -40,5 +43,17 @@ def capacity_faults(server: Server, settings: Settings) -> Iterator[str]:
         yield (
             f"PROCESS_COUNT x (TENANT_CONNECTION_BUDGET + MAIN_POOL_SIZE + PLATFORM_POOL_SIZE)"
             f" + {HEADROOM} = {needed} connections, and the server accepts {accepted}:"
-            " raise its max_connections or lower one of them."
+            f" raise its max_connections or lower one of them. {_what_fits(settings, accepted)}"
         )
+
+
+def _what_fits(settings: Settings, accepted: int) -> str:
+    processes = (accepted - HEADROOM) // _per_process(settings)
+    beside = settings.process_count - settings.api_workers
+    if processes > beside:
+        return f"API_WORKERS = {processes - beside} would fit."
+    others = settings.main_pool_size + settings.platform_pool_size
+    budget = (accepted - HEADROOM) // settings.process_count - others
+    if budget >= settings.tenant_connections_per_tenant:
+        return f"TENANT_CONNECTION_BUDGET = {budget} would fit."
+    return f"It would need max_connections of {connections_needed(settings) + _RESERVED}."

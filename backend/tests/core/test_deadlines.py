@@ -122,5 +122,8 @@ def test_files_and_streams_take_as_long_as_they_take(context: Flask) -> None:
         and stated.time_limit is None
     }
     tenant = "/api/tenants/<tenant:tenant_id>"
-    assert unbounded >= {f"{tenant}/documents/<uuid:document_id>/download", "/api/users/me/notifications/stream"}
+    assert unbounded >= {
+        f"{tenant}/documents/<uuid:document_id>/download",
+        "/api/users/me/notifications/stream",
+    }
     assert f"{tenant}/documents/<uuid:document_id>" not in unbounded
