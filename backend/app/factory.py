@@ -69,7 +69,7 @@ from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
-from app.domains.jobs.service import running
+from app.domains.jobs.service import canaries, running
 from app.domains.notifications import consumers as notification_consumers
 from app.domains.notifications import models as notification_models
 from app.domains.notifications import routes as notifications
@@ -322,6 +322,7 @@ def dependencies(
         health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
+        health.Part(name="workers", ask=canaries.ask),
     )
     if client is None:
         return parts
