@@ -42,6 +42,7 @@ from app.domains.access import service as access
 from app.domains.activity import consumers as activity_consumers
 from app.domains.activity import models as activity_models
 from app.domains.activity import routes as activity_routes
+from app.domains.activity import tasks as activity_tasks
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import tasks as audit_tasks
@@ -164,6 +165,7 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    activity_tasks,
     webhook_tasks,
     notification_tasks,
     backup_tasks,

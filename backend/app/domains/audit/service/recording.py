@@ -33,6 +33,8 @@ class Recorder:
         self._spans = Spans(timedelta(seconds=settings.audit_seal_seconds))
 
     def __call__(self, session: Session, event: Event, origin: Origin) -> None:
+        if not event.audited:
+            return
         row = row_of(event, origin)
         if isinstance(session, MainSession):
             session.execute(_IN_MAIN, row | {"tenant_id": _tenant(session, event)})
