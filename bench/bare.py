@@ -35,9 +35,7 @@ _PAGE: Final = """
 app = Flask("bare", static_folder=None)
 _pool: LifoQueue[psycopg.Connection[Any] | None] = LifoQueue()
 for _ in range(_THREADS):
-    _pool.put(
-        None
-    )  # a connection is opened by who needs it first, in the process that uses it
+    _pool.put(None)  # a connection is opened by who needs it first, in the process that uses it
 
 
 @app.get("/health")

@@ -94,22 +94,17 @@ class Act:
 
     def throughput_to(self, peer: "Act") -> list[float]:
         """Ratios, of each round that both played in."""
-        return [
-            ours.per_second / theirs.per_second for ours, theirs in self._beside(peer)
-        ]
+        return [ours.per_second / theirs.per_second for ours, theirs in self._beside(peer)]
 
     def cpu_to(self, peer: "Act") -> list[float]:
         """Ratios of the processor time per request, client and server together."""
         return [
-            ours.cpu_per_request / theirs.cpu_per_request
-            for ours, theirs in self._beside(peer)
+            ours.cpu_per_request / theirs.cpu_per_request for ours, theirs in self._beside(peer)
         ]
 
     def _beside(self, peer: "Act") -> list[tuple[Outcome, Outcome]]:
         both = self.outcomes.keys() & peer.outcomes.keys()
-        return [
-            (self.outcomes[number], peer.outcomes[number]) for number in sorted(both)
-        ]
+        return [(self.outcomes[number], peer.outcomes[number]) for number in sorted(both)]
 
     @property
     def hit_rate(self) -> float:
@@ -213,10 +208,7 @@ def _report(played: Programme) -> list[Figure]:
             budget.throughput_to(played.per_request_password),
         ),
         ratio("product / one hot tenant", budget.throughput_to(played.one_tenant)),
-        ratio(
-            "product / engine per tenant",
-            budget.throughput_to(played.engine_per_tenant),
-        ),
+        ratio("product / engine per tenant", budget.throughput_to(played.engine_per_tenant)),
         ratio("by tenant / any", played.affinity.throughput_to(played.anywhere)),
         Figure(
             name="errors of the product",

@@ -49,13 +49,9 @@ class Budgeted:
     """The product: `TenantDatabaseManager.tenant_db_session`."""
 
     def __init__(self, stage: Stage, *, budget: int) -> None:
-        settings = stage.settings.model_copy(
-            update={"tenant_connection_budget": budget}
-        )
+        settings = stage.settings.model_copy(update={"tenant_connection_budget": budget})
         self.budget = budget
-        self.manager = TenantDatabaseManager(
-            settings, registry=NoRegistry(), secrets=stage.secrets
-        )
+        self.manager = TenantDatabaseManager(settings, registry=NoRegistry(), secrets=stage.secrets)
         self.most_open = count_open(self.manager.engine)
 
     def answer(self, house: House) -> None:
@@ -98,9 +94,7 @@ class Spread:
     any.
     """
 
-    def __init__(
-        self, stage: Stage, *, pools: int, budget: int, affinity: bool
-    ) -> None:
+    def __init__(self, stage: Stage, *, pools: int, budget: int, affinity: bool) -> None:
         self._pools = [Budgeted(stage, budget=budget) for _ in range(pools)]
         self._affinity = affinity
         self._ring = sorted(
@@ -116,9 +110,7 @@ class Spread:
     def _pool_for(self, house: House) -> Budgeted:
         if not self._affinity:
             return random.choice(self._pools)
-        after = bisect_right(self._points, _point(house.location.database)) % len(
-            self._ring
-        )
+        after = bisect_right(self._points, _point(house.location.database)) % len(self._ring)
         return self._pools[self._ring[after][1]]
 
     @property
@@ -137,9 +129,7 @@ def _point(text: str) -> int:
 class PerRequest:
     """One engine for all, and a connection for each request."""
 
-    def __init__(
-        self, server: Server, login: Callable[[Credentials], Credentials]
-    ) -> None:
+    def __init__(self, server: Server, login: Callable[[Credentials], Credentials]) -> None:
         self._server = server
         self._login = login
         self._now = threading.local()
@@ -157,9 +147,7 @@ class PerRequest:
 
     def _connect(self) -> Any:
         house: House = self._now.house
-        return self._server.connect_as_tenant(
-            house.location, self._login(house.credentials)
-        )
+        return self._server.connect_as_tenant(house.location, self._login(house.credentials))
 
     def close(self) -> None:
         self._engine.dispose()

@@ -60,9 +60,7 @@ def middle(values: Sequence[float]) -> str:
 
 def ratio(name: str, ratios: Sequence[float], *, goal: Goal | None = None) -> Figure:
     """The median of the rounds' ratios: what disturbs the machine disturbs both halves of each."""
-    return Figure(
-        name=name, value=median(ratios), unit="x", goal=goal, note=middle(ratios)
-    )
+    return Figure(name=name, value=median(ratios), unit="x", goal=goal, note=middle(ratios))
 
 
 def table(title: str, figures: Sequence[Figure]) -> str:
@@ -79,9 +77,7 @@ def table(title: str, figures: Sequence[Figure]) -> str:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     return "\n".join([f"\n{title}", *(f"  {line}" for line in lines)])

@@ -91,9 +91,7 @@ def _stores(stage: Stage) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield "s3", environment
 
 
-def _of_store(
-    stage: Stage, api: "Api", name: str, *, size: int, rounds: int
-) -> list[Figure]:
+def _of_store(stage: Stage, api: "Api", name: str, *, size: int, rounds: int) -> list[Figure]:
     api.upload(_MIB)  # whatever is imported and opened once is there from now on
     document, up = api.upload(size)
     downs = [api.download(document)]
@@ -109,9 +107,7 @@ def _of_store(
     peer.mkdir(exist_ok=True)
     _write(peer / "large.bin", size)
     plain = f"server {{ listen {{address}}; root {peer}; sendfile on; }}"
-    with NginxServer(
-        stage.folder / f"nginx-{name}", binary=program, servers=plain
-    ) as nginx:
+    with NginxServer(stage.folder / f"nginx-{name}", binary=program, servers=plain) as nginx:
         _read(nginx.port, "/large.bin", {})  # both files have been read once
         ratios, ours, theirs = [], [], []
         for number in range(rounds):
@@ -129,9 +125,7 @@ def _of_store(
             ratios,
             goal=_DOWNLOAD if name == "disk" else None,
         ),
-        Figure(
-            name=f"download, {name}", value=size / _MIB / median(ours), unit="MiB/s"
-        ),
+        Figure(name=f"download, {name}", value=size / _MIB / median(ours), unit="MiB/s"),
         Figure(
             name="download, nginx",
             value=size / _MIB / median(theirs),
@@ -157,9 +151,7 @@ class Api:
     def __init__(self, client: Client, port: int, process: ChildProcess) -> None:
         slug = f"b-{ids.new_id().hex[-12:]}"
         tenant = client.post("/api/tenants", {"name": "Bench", "slug": slug})
-        tokens = client.post(
-            "/api/auth/login", {"email": _EMAIL, "password": _PASSWORD}
-        )
+        tokens = client.post("/api/auth/login", {"email": _EMAIL, "password": _PASSWORD})
         self._documents = f"/api/tenants/{tenant['id']}/documents"
         self._headers = {"Authorization": f"Bearer {tokens['access_token']}"}
         self._port = port
@@ -173,9 +165,7 @@ class Api:
             "Content-Length": str(sum(map(len, body))),
         }
         with _watched(self._process) as watch:
-            answer = _exchange(
-                self._port, "POST", self._documents, self._headers | headers, body
-            )
+            answer = _exchange(self._port, "POST", self._documents, self._headers | headers, body)
         return f"{self._documents}/{answer['id']}/download", watch.passed()
 
     def download(self, path: str) -> Passed:
@@ -221,10 +211,7 @@ def _watched(process: ChildProcess) -> Iterator[Watch]:
 def _resident(pid: int) -> int:
     """Linux, proc(5): of the process and its children, in bytes."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    pages = sum(
-        int(Path(f"/proc/{one}/statm").read_text().split()[1])
-        for one in [pid, *children]
-    )
+    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in [pid, *children])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

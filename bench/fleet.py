@@ -91,9 +91,7 @@ def _peer(stage: Stage) -> Iterator[Peer]:
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     subprocess.run(
-        [python, "-m", "pip", "install", "-q", _PEER, "psycopg[binary]"],
-        check=True,
-        timeout=600,
+        [python, "-m", "pip", "install", "-q", _PEER, "psycopg[binary]"], check=True, timeout=600
     )
     with psycopg.connect(stage.admin_url, autocommit=True) as superuser:
         superuser.execute("CREATE DATABASE peer")
@@ -130,10 +128,7 @@ def _creating(stage: Stage, peer: Peer, tenants: int) -> list[Figure]:
             raise RuntimeError("a tenant was not given a database out of the pool")
     peer.seconds("create", first=tenants // 2, count=tenants - tenants // 2)
     against = {
-        way: [
-            one / other
-            for one, other in zip(seconds["theirs"], seconds[way], strict=True)
-        ]
+        way: [one / other for one, other in zip(seconds["theirs"], seconds[way], strict=True)]
         for way in ("made", "claimed")
     }
     return [
@@ -151,9 +146,7 @@ def _creating(stage: Stage, peer: Peer, tenants: int) -> list[Figure]:
 
 def _with_pool(stage: Stage) -> TenantDatabaseManager:
     settings = stage.settings.model_copy(update={"tenant_pool_size": _BATCH})
-    return TenantDatabaseManager(
-        settings, registry=TenantRegistry(), secrets=stage.secrets
-    )
+    return TenantDatabaseManager(settings, registry=TenantRegistry(), secrets=stage.secrets)
 
 
 def _checkpoint(stage: Stage) -> None:
@@ -184,9 +177,7 @@ def _create(manager: TenantDatabaseManager, owner: UUID) -> None:
 # Migrating them.
 
 
-def _adding_columns(
-    stage: Stage, peer: Peer, tenants: int, *, rounds: int
-) -> list[Figure]:
+def _adding_columns(stage: Stage, peer: Peer, tenants: int, *, rounds: int) -> list[Figure]:
     ours: list[float] = []
     templates_: list[float] = []
     ratios: dict[str, list[float]] = {"standard": [], "multiprocessing": []}
@@ -205,11 +196,7 @@ def _adding_columns(
             if executor == "standard":
                 whole.append(theirs / (ours[-1] + templates_[-1] / tenants))
     return [
-        ratio(
-            "add a column: django-tenants / product",
-            ratios["standard"],
-            goal=at_least(5),
-        ),
+        ratio("add a column: django-tenants / product", ratios["standard"], goal=at_least(5)),
         ratio("the same, with the building of our template", whole),
         ratio("the same, against multiprocessing", ratios["multiprocessing"]),
         _milliseconds("add a column, per tenant, product", ours),
@@ -308,9 +295,7 @@ def _further_rows(stage: Stage) -> Iterator[None]:
         try:
             yield
         finally:
-            superuser.execute(
-                "DELETE FROM tenant_databases WHERE tenant_id = ANY(%s)", (made,)
-            )
+            superuser.execute("DELETE FROM tenant_databases WHERE tenant_id = ANY(%s)", (made,))
             superuser.execute("DELETE FROM tenants WHERE id = ANY(%s)", (made,))
             superuser.execute("VACUUM ANALYZE tenants, tenant_databases")
 

@@ -34,9 +34,7 @@ class House:
 
 def read(session: Session) -> None:
     """One request's work: the newest documents, as the list of documents reads them."""
-    found = session.scalars(
-        select(Document).order_by(Document.id.desc()).limit(ROWS)
-    ).all()
+    found = session.scalars(select(Document).order_by(Document.id.desc()).limit(ROWS)).all()
     if len(found) != ROWS:
         raise LookupError(f"{len(found)} rows instead of {ROWS}")
 
@@ -46,9 +44,7 @@ class Zipf:
 
     def __init__(self, houses: Sequence[House], exponent: float) -> None:
         self._houses = houses
-        self._limits = list(
-            accumulate(rank**-exponent for rank in range(1, len(houses) + 1))
-        )
+        self._limits = list(accumulate(rank**-exponent for rank in range(1, len(houses) + 1)))
 
     def __call__(self, chance: random.Random) -> House:
         at = bisect_left(self._limits, chance.random() * self._limits[-1])
@@ -92,10 +88,7 @@ def _build_some(stage: Stage, template: str, numbers: Iterable[int]) -> list[Hou
 def _new_house(stage: Stage, number: int) -> House:
     location = stage.manager.new_location(ids.new_id(), f"t{number}")
     sealed = location.sealed_credentials
-    return House(
-        location,
-        Credentials.loads(stage.secrets.open(sealed, context=location.context)),
-    )
+    return House(location, Credentials.loads(stage.secrets.open(sealed, context=location.context)))
 
 
 def _fill_template(stage: Stage) -> str:
@@ -113,9 +106,6 @@ def _fill_template(stage: Stage) -> str:
         )
         fill(server.owner_url(name), first=1, last=ROWS, owner=ids.new_id())
         connection.execute(
-            statement(
-                "ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false",
-                name=name,
-            )
+            statement("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false", name=name)
         )
     return name

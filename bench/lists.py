@@ -70,9 +70,7 @@ class Api:
         status, _, headers = head.decode().partition("\r\n")
         if " 200 " not in status:
             raise RuntimeError(answer.decode())
-        length = int(
-            headers.lower().partition("content-length: ")[2].partition("\r\n")[0]
-        )
+        length = int(headers.lower().partition("content-length: ")[2].partition("\r\n")[0])
         left = length - len(body)
         while left:
             left -= len(connection.recv(left))
@@ -83,9 +81,7 @@ class Api:
 
         def work(_: int) -> int:
             asked = 0
-            with socket.create_connection(
-                (LOOPBACK, self.port), timeout=30
-            ) as connection:
+            with socket.create_connection((LOOPBACK, self.port), timeout=30) as connection:
                 while time.perf_counter() < end:
                     self.ask(connection)
                     asked += 1
@@ -96,9 +92,7 @@ class Api:
 
     def answers(self) -> bool:
         try:
-            with socket.create_connection(
-                (LOOPBACK, self.port), timeout=5
-            ) as connection:
+            with socket.create_connection((LOOPBACK, self.port), timeout=5) as connection:
                 self.ask(connection)
         except OSError:
             return False
@@ -106,13 +100,9 @@ class Api:
 
 
 @contextmanager
-def _served(
-    stage: Stage, house: TenantLocation, owner: UUID
-) -> Iterator[tuple[Api, Api]]:
+def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[tuple[Api, Api]]:
     path = f"/api/tenants/{house.tenant_id}/documents"
-    product = Api(
-        free_port(), _request(path, f"Authorization: Bearer {_token(stage, owner)}\r\n")
-    )
+    product = Api(free_port(), _request(path, f"Authorization: Bearer {_token(stage, owner)}\r\n"))
     bare = Api(free_port(), _request("/documents"))
     environment = stage.environment | {
         "BARE_CONNINFO": _conninfo(stage, house),
@@ -122,9 +112,7 @@ def _served(
         Application(anchor.BACKEND, stage.folder, environment, api.port).api()
         for api in (product, bare)
     ]
-    no_hooks = (
-        stage.folder / "bare.conf.py"
-    )  # those of the product's folder ask for its figures
+    no_hooks = stage.folder / "bare.conf.py"  # those of the product's folder ask for its figures
     no_hooks.touch()
     program = [part.replace("wsgi:app", "bare:app") for part in commands[1].program]
     commands[1] = replace(
@@ -165,11 +153,7 @@ def _throughput(rates: Sequence[tuple[float, float]]) -> list[Figure]:
             )
             for name, each in zip(names, zip(*rates, strict=True), strict=True)
         ),
-        ratio(
-            "all checks / bare",
-            [ours / bare for ours, bare in rates],
-            goal=at_least(0.6),
-        ),
+        ratio("all checks / bare", [ours / bare for ours, bare in rates], goal=at_least(0.6)),
     ]
 
 
@@ -206,9 +190,7 @@ def _growth(
     return figures
 
 
-def _asking(
-    stage: Stage, house: TenantLocation, query: dict[str, Any]
-) -> Callable[[], object]:
+def _asking(stage: Stage, house: TenantLocation, query: dict[str, Any]) -> Callable[[], object]:
     cursors = stage.app.extensions["cursors"]
     given = {"sort": "created", "order": None, "limit": 50, "cursor": None} | query
     if given.pop("middle", False):
@@ -221,9 +203,7 @@ def _asking(
     return ask
 
 
-def _cursor_in_the_middle(
-    stage: Stage, house: TenantLocation, given: dict[str, Any]
-) -> str:
+def _cursor_in_the_middle(stage: Stage, house: TenantLocation, given: dict[str, Any]) -> str:
     cursors = stage.app.extensions["cursors"]
     with psycopg.connect(stage.manager.server.owner_url(house.database)) as connection:
         row = connection.execute(
@@ -234,9 +214,7 @@ def _cursor_in_the_middle(
         raise LookupError("there are no documents")
     created_at, document_id = row
     query = ["documents", house.tenant_id, given["sort"], True, {"tags": []}]
-    cursor: str = cursors.dump_position(
-        [created_at.isoformat(), document_id.hex], query=query
-    )
+    cursor: str = cursors.dump_position([created_at.isoformat(), document_id.hex], query=query)
     return cursor
 
 
@@ -258,12 +236,7 @@ def _owner(stage: Stage) -> UUID:
     with main_session() as session:
         passwords = stage.app.extensions["passwords"]
         alice = users.create_user(
-            session,
-            passwords,
-            email=_EMAIL,
-            name="Alice",
-            password=_PASSWORD,
-            verified=True,
+            session, passwords, email=_EMAIL, name="Alice", password=_PASSWORD, verified=True
         )
         return alice.id
 
@@ -283,16 +256,9 @@ def _token(stage: Stage, owner: UUID) -> str:
 
 def _house(stage: Stage, owner: UUID, count: int) -> TenantLocation:
     slug = f"lists-{count}-{ids.new_id().hex[-6:]}"
-    made = lifecycle.create_tenant(
-        stage.manager, name="Lists", slug=slug, owner_id=owner
-    )
+    made = lifecycle.create_tenant(stage.manager, name="Lists", slug=slug, owner_id=owner)
     location = directory.TenantRegistry().locate_tenant(made.id)
-    fill(
-        stage.manager.server.owner_url(location.database),
-        first=1,
-        last=count,
-        owner=owner,
-    )
+    fill(stage.manager.server.owner_url(location.database), first=1, last=count, owner=owner)
     return location
 
 
@@ -301,6 +267,4 @@ def _conninfo(stage: Stage, house: TenantLocation) -> str:
     sealed = stage.secrets.open(house.sealed_credentials, context=house.context)
     with stage.manager.tenant_reads(house) as session:
         driver: Any = session.connection().connection.driver_connection
-        return make_conninfo(
-            driver.info.dsn, password=Credentials.loads(sealed).password
-        )
+        return make_conninfo(driver.info.dsn, password=Credentials.loads(sealed).password)

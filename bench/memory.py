@@ -33,9 +33,7 @@ def measure(stage: Stage, houses: Sequence[House]) -> list[Figure]:
     figures = []
     if _STATM.exists():
         contender = Budgeted(stage, budget=_BUDGET)
-        figures.append(
-            _figure("product, resident", _growth(contender, houses, some, _resident))
-        )
+        figures.append(_figure("product, resident", _growth(contender, houses, some, _resident)))
     with _traced():
         contender = Budgeted(stage, budget=_BUDGET)
         ours = _growth(contender, houses, some, _allocated)
@@ -58,9 +56,7 @@ def _figure(name: str, value: float) -> Figure:
     return Figure(name=f"memory per further tenant, {name}", value=value, unit="KB")
 
 
-def _growth(
-    contender: Contender, houses: Sequence[House], some: int, measured: Bytes
-) -> float:
+def _growth(contender: Contender, houses: Sequence[House], some: int, measured: Bytes) -> float:
     try:
         parts = (houses[:some], houses[some : 2 * some])
         sizes = [_after(contender, part, measured) for part in parts]

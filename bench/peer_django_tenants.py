@@ -129,12 +129,7 @@ def _set_up(folder: Path, url: str) -> None:
         DATABASE_ROUTERS=["django_tenants.routers.TenantSyncRouter"],
         SHARED_APPS=["django_tenants", "django.contrib.contenttypes", "customers"],
         TENANT_APPS=["plane"],
-        INSTALLED_APPS=[
-            "django_tenants",
-            "django.contrib.contenttypes",
-            "customers",
-            "plane",
-        ],
+        INSTALLED_APPS=["django_tenants", "django.contrib.contenttypes", "customers", "plane"],
         TENANT_MODEL="customers.Client",
         TENANT_DOMAIN_MODEL="customers.Domain",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",

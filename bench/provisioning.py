@@ -94,11 +94,7 @@ def _bare(connection: Connection, template: str) -> Way:
     def make() -> str:
         name = f"bare_{ids.new_id().hex}"
         connection.execute(
-            statement(
-                "CREATE DATABASE {name} TEMPLATE {template}",
-                name=name,
-                template=template,
-            )
+            statement("CREATE DATABASE {name} TEMPLATE {template}", name=name, template=template)
         )
         return name
 
@@ -113,10 +109,7 @@ def _provisioned(stage: Stage, owner: UUID) -> Way:
 
     def make() -> UUID:
         tenant_id = lifecycle.register(
-            stage.manager,
-            name="Bench",
-            slug=f"b-{ids.new_id().hex[-12:]}",
-            owner_id=owner,
+            stage.manager, name="Bench", slug=f"b-{ids.new_id().hex[-12:]}", owner_id=owner
         )
         lifecycle.provision(stage.manager, tenant_id=tenant_id)
         return tenant_id

@@ -54,28 +54,18 @@ def main() -> int:
     except EmbeddedError as error:
         print(error, file=sys.stderr)
         return 2
-    missed = [
-        figure.name
-        for figures in results.values()
-        for figure in figures
-        if figure.missed
-    ]
+    missed = [figure.name for figures in results.values() for figure in figures if figure.missed]
     if arguments.json:
         print(json.dumps(_document(results), indent=2, ensure_ascii=False))
     else:
-        print(
-            f"\nMissed: {', '.join(missed)}." if missed else "\nEvery goal is reached."
-        )
+        print(f"\nMissed: {', '.join(missed)}." if missed else "\nEvery goal is reached.")
     return 1 if missed else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "benchmarks",
-        nargs="*",
-        metavar="NAME",
-        help=f"of {', '.join(_BENCHMARKS)}; default: all",
+        "benchmarks", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}; default: all"
     )
     parser.add_argument("--quick", action="store_true", help="smaller and less exact")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -100,8 +90,7 @@ def _document(results: Mapping[str, Sequence[Figure]]) -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "figures": {
-            name: [figure.as_json() for figure in figures]
-            for name, figures in results.items()
+            name: [figure.as_json() for figure in figures] for name, figures in results.items()
         },
     }
 

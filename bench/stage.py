@@ -60,9 +60,7 @@ def staged() -> Iterator[Stage]:
     """
     with ExitStack() as stack:
         # Short, because the path of a Unix socket has little room.
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-bench-"))
-        )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-bench-")))
         postgres = stack.enter_context(
             PostgresServer(folder / "postgres", max_connections=MAX_CONNECTIONS)
         )
@@ -112,10 +110,7 @@ def _environment(admin_url: str, redis_url: str, folder: Path) -> dict[str, str]
         "REDIS_URL": redis_url,
         "STORAGE_PATH": str(folder / "files"),
         # Each request is counted, as in production, and none refused.
-        **{
-            f"REQUESTS_PER_{name}": "1000000000"
-            for name in ("USER", "TENANT", "ADDRESS")
-        },
+        **{f"REQUESTS_PER_{name}": "1000000000" for name in ("USER", "TENANT", "ADDRESS")},
     }
 
 
