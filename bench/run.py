@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import anchor  # noqa: F401  # makes the backend's packages importable, so it is the first
 import connections
+import events
 import files
 import fleet
 import lists
@@ -34,6 +35,7 @@ _BENCHMARKS: Final[dict[str, Benchmark]] = {
     "files": files.measure,
     "lists": lists.measure,
     "fleet": fleet.measure,
+    "events": events.measure,
 }
 
 

@@ -2,7 +2,8 @@
 
 Alice creates a tenant, which gets a database of its own, and puts a document into it; a signed
 link lets anybody who has it read this one document; a server of her company's, which the tour
-starts, hears of it by a signed webhook; Mallory, who owns another tenant, finds nothing at all.
+starts, hears of it by a signed webhook, and when that server is gone, Alice is told; Mallory, who
+owns another tenant, finds nothing at all. What happened is in the tenant's audit trail.
 
 Exit codes: 0 all is as it should be; 1 a step did not end so, and it says which; 2 wrong arguments.
 """
@@ -14,19 +15,21 @@ import hmac
 import json
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 _SECONDS = 30
+_LOOK_EVERY = 0.2
 _HIDDEN = 404
 _REFUSED = 422
 
@@ -74,14 +77,8 @@ class Visitor:
     ) -> requests.Response:
         """Send it; TourFailed when the answer has another status."""
         wanted = status if isinstance(status, set) else {status}
-        url = path if path.startswith("http") else self._url + path
-        shown = _shown(url.removeprefix(self._url))
-        try:
-            answer = self._http.request(method, url, timeout=_SECONDS, **request)
-        except requests.ConnectionError as error:
-            raise TourFailed(f"Nobody answers on {self._url}. Start it: make run") from error
-        except requests.RequestException as error:
-            raise TourFailed(f"{method} {shown}: {error}") from error
+        answer = self.ask(method, path, **request)
+        shown = _shown(path.removeprefix(self._url))
         if answer.status_code not in wanted:
             hoped = " or ".join(map(str, sorted(wanted)))
             said = answer.text[:500]
@@ -90,6 +87,21 @@ class Visitor:
             )
         self._say(f"  ✓ {method:<6} {shown}  →  {answer.status_code}")
         return answer
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        **request: Any,  # passed on to requests
+    ) -> requests.Response:
+        """Send it, and say nothing; TourFailed where there is no answer."""
+        url = path if path.startswith("http") else self._url + path
+        try:
+            return self._http.request(method, url, timeout=_SECONDS, **request)
+        except requests.ConnectionError as error:
+            raise TourFailed(f"Nobody answers on {self._url}. Start it: make run") from error
+        except requests.RequestException as error:
+            raise TourFailed(f"{method} {_shown(path)}: {error}") from error
 
     def anonymous(self) -> "Visitor":
         """The same server, without a token."""
@@ -102,6 +114,11 @@ class Listener:
 
     url: str
     arrived: "Queue[tuple[Mapping[str, str], bytes]]" = field(default_factory=Queue)
+    closed: Event = field(default_factory=Event)
+
+    def close_down(self) -> None:
+        """From now on it says that it is gone for good."""
+        self.closed.set()
 
     def next(self) -> tuple[Mapping[str, str], bytes]:
         """Headers and body of what arrives next."""
@@ -113,13 +130,21 @@ class Listener:
             ) from None
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """Where Alice's company hears of events, and the secret that they are signed with."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
 @contextmanager
 def _listening() -> Iterator[Listener]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             listener.arrived.put((dict(self.headers), body))
-            self.send_response(204)
+            self.send_response(410 if listener.closed.is_set() else 204)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -154,8 +179,8 @@ def take_tour(
     tenant = _create_tenant(alice, say)
 
     with _listening() as listener:
-        say("\nA server of her company's listens for new documents")
-        secret = _subscribe(alice, tenant, listener, say)
+        say("\nA server of her company's listens for documents that come and go")
+        endpoint = _subscribe(alice, tenant, listener, say)
 
         say("\nShe uploads a document and shares it by a signed link")
         document = _upload(alice, tenant, file, content)
@@ -168,13 +193,20 @@ def take_tour(
         say("\nNor does anybody with a link that was changed")
         alice.anonymous().expect({403, _HIDDEN}, "GET", _tampered(link))
 
-        if secret is not None:
+        if endpoint is not None:
             say("\nMeanwhile, the server has heard of the document")
-            _hear(listener, secret, document, say)
+            _hear(listener, endpoint, document, say)
+        say("\nThe document is deleted")
+        listener.close_down()
+        alice.expect(204, "DELETE", document)
+        alice.expect(_HIDDEN, "GET", document)
 
-    say("\nThe document is deleted")
-    alice.expect(204, "DELETE", document)
-    alice.expect(_HIDDEN, "GET", document)
+        if endpoint is not None:
+            say(f"\nThe server said that it is gone for good, of which {owner.email} is told")
+            _be_told(alice, endpoint, say)
+
+    say("\nThe audit trail has it all: who, what, when, from where")
+    _look_back(alice, tenant, document, say)
     say("\nAll as it should be.")
 
 
@@ -192,22 +224,25 @@ def _create_tenant(alice: Visitor, say: Callable[[str], None]) -> str:
 
 def _subscribe(
     alice: Visitor, tenant: str, listener: Listener, say: Callable[[str], None]
-) -> str | None:
-    """The secret; None where this installation sends nothing to the machine that it runs on."""
-    wish = {"url": listener.url, "event_types": ["document.uploaded.v1"]}
+) -> Endpoint | None:
+    """None where this installation sends nothing to the machine that it runs on."""
+    types = ["document.uploaded.v1", "document.deleted.v1"]
+    wish = {"url": listener.url, "event_types": types}
     answer = alice.expect({201, _REFUSED}, "POST", f"{tenant}/webhooks", json=wish)
     if answer.status_code == _REFUSED:
         _same("webhook_url_refused", _field(answer, "code"), "why the webhook is refused")
         say("    Left out: this installation sends webhooks to the internet alone.")
         return None
-    return str(_field(answer, "secret"))
+    return Endpoint(_field(answer, "endpoint")["id"], _field(answer, "secret"))
 
 
-def _hear(listener: Listener, secret: str, document: str, say: Callable[[str], None]) -> None:
+def _hear(
+    listener: Listener, endpoint: Endpoint, document: str, say: Callable[[str], None]
+) -> None:
     headers, body = listener.next()
     given = {name.lower(): value for name, value in headers.items()}
     signed = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + body
-    key = base64.b64decode(secret.removeprefix("whsec_"))
+    key = base64.b64decode(endpoint.secret.removeprefix("whsec_"))
     expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
     _same(expected, given["webhook-signature"], "the webhook's signature")
     event = json.loads(body)
@@ -243,6 +278,30 @@ def _find_nothing(mallory: Visitor, tenant: str, document: str, file: Path) -> N
     mallory.expect(_HIDDEN, "DELETE", document)
     parts = {"file": (file.name, b"hers", "text/plain")}
     mallory.expect(_HIDDEN, "POST", f"{tenant}/documents", files=parts)
+
+
+def _be_told(alice: Visitor, endpoint: Endpoint, say: Callable[[str], None]) -> None:
+    """A moment later: consumers do what follows from events."""
+    path = "/api/users/me/notifications"
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        for each in _field(alice.ask("GET", path), "items"):
+            if each["subject"] == endpoint.id:
+                alice.expect(200, "GET", path)
+                say(f"    {each['title']}")
+                return
+        time.sleep(_LOOK_EVERY)
+    raise TourFailed(f"Nobody was told in {_SECONDS} s. Do the worker and the consumer run?")
+
+
+def _look_back(alice: Visitor, tenant: str, document: str, say: Callable[[str], None]) -> None:
+    target = {"target": document.rpartition("/")[2]}
+    entries = _field(alice.expect(200, "GET", f"{tenant}/audit", params=target), "items")
+    types = [each["type"] for each in reversed(entries)]
+    for wanted in ("document.uploaded", "document.link_created", "document.deleted"):
+        if wanted not in types:
+            raise TourFailed(f"GET {tenant}/audit: it has no {wanted}: {', '.join(types)}")
+    say(f"    {', '.join(types)}")
 
 
 def _field(answer: requests.Response, name: str) -> Any:  # JSON

@@ -44,6 +44,7 @@ from app.domains.access import service as access
 from app.domains.activity import consumers as activity_consumers
 from app.domains.activity import models as activity_models
 from app.domains.activity import routes as activity_routes
+from app.domains.activity import tasks as activity_tasks
 from app.domains.audit import models as audit_models
 from app.domains.audit import routes as audit_routes
 from app.domains.audit import tasks as audit_tasks
@@ -71,7 +72,7 @@ from app.domains.identity.service.keys import DatabaseKeyRing
 from app.domains.identity.service.passwords import Passwords
 from app.domains.jobs import models as job_models
 from app.domains.jobs import tasks as job_tasks
-from app.domains.jobs.service import running
+from app.domains.jobs.service import canaries, running
 from app.domains.notifications import consumers as notification_consumers
 from app.domains.notifications import models as notification_models
 from app.domains.notifications import routes as notifications
@@ -166,6 +167,7 @@ TASKS = (
     fleet_tasks,
     document_tasks,
     outbox_tasks,
+    activity_tasks,
     webhook_tasks,
     notification_tasks,
     backup_tasks,
@@ -331,6 +333,7 @@ def dependencies(
         health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
         health.Part(name="storage", ask=ping_storage),
+        health.Part(name="workers", ask=canaries.ask),
     )
     if client is None:
         return parts

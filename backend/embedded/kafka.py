@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from embedded import maven
@@ -17,18 +18,53 @@ _HEAP = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:aut
 _CLUSTER_ID = "TenantryTestsKRaft0001"  # 22 characters of base64
 
 
+@dataclass(frozen=True)
+class Guard:
+    """Clients come by TLS, and sign in as this user, by SCRAM or by telling the password."""
+
+    certificate: Path
+    key: Path
+    username: str
+    password: str
+
+    def settings(self) -> dict[str, str]:
+        """Those of the listener `CLIENTS`."""
+        login = "org.apache.kafka.common.security"
+        listener = "listener.name.clients"
+        scram = f"{login}.scram.ScramLoginModule required;"
+        plain = f'{login}.plain.PlainLoginModule required user_{self.username}="{self.password}";'
+        return {
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN",
+            f"{listener}.scram-sha-512.sasl.jaas.config": scram,
+            f"{listener}.scram-sha-256.sasl.jaas.config": scram,
+            f"{listener}.plain.sasl.jaas.config": plain,
+            f"{listener}.ssl.keystore.type": "PEM",
+            f"{listener}.ssl.keystore.certificate.chain": _one_line(self.certificate),
+            f"{listener}.ssl.keystore.key": _one_line(self.key),
+        }
+
+
 class KafkaServer(EmbeddedServer):
     """A server of its own on ``data_dir``, for as long as this object is started.
 
-    It listens on 127.0.0.1 and lets everybody in. ``port`` chooses where, so that a server can be
-    stopped and started again at the same place.
+    It listens on 127.0.0.1 and lets everybody in, unless there is a guard. ``port`` chooses where,
+    so that a server can be stopped and started again at the same place.
     """
 
-    def __init__(self, data_dir: Path, *, libraries: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        libraries: Path,
+        port: int | None = None,
+        guard: Guard | None = None,
+    ) -> None:
         super().__init__(data_dir, durable=True, log=None)
         self.libraries = libraries
         self.port = port or free_port()
         self._controller_port = free_port()
+        self._own_port = free_port()
+        self._guard = guard
 
     @property
     def url(self) -> str:
@@ -60,7 +96,7 @@ class KafkaServer(EmbeddedServer):
     def _format(self, settings: Path) -> None:
         program = self._java("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID)
         done = subprocess.run(
-            [*program, "-c", str(settings)],
+            [*program, "-c", str(settings), *self._users()],
             capture_output=True,
             text=True,
             check=False,
@@ -71,14 +107,27 @@ class KafkaServer(EmbeddedServer):
         if done.returncode:
             raise EmbeddedError(f"Kafka's storage was not formatted:\n{done.stdout}{done.stderr}")
 
+    def _users(self) -> list[str]:
+        if self._guard is None:
+            return []
+        user = f"[name={self._guard.username},password={self._guard.password}]"
+        mechanisms = ("SCRAM-SHA-512", "SCRAM-SHA-256")
+        return [part for each in mechanisms for part in ("--add-scram", f"{each}={user}")]
+
     def _settings(self) -> str:
         controller = f"{LOOPBACK}:{self._controller_port}"
+        own = f"{LOOPBACK}:{self._own_port}"
+        clients = "PLAINTEXT" if self._guard is None else "SASL_SSL"
         lines = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@{controller}",
-            "listeners": f"PLAINTEXT://{self.url},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.url}",
+            "listeners": f"CLIENTS://{self.url},BROKERS://{own},CONTROLLER://{controller}",
+            "advertised.listeners": f"CLIENTS://{self.url},BROKERS://{own}",
+            "listener.security.protocol.map": (
+                f"CLIENTS:{clients},BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+            "inter.broker.listener.name": "BROKERS",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(self.data_dir / "log"),
             "auto.create.topics.enable": "false",
@@ -91,10 +140,17 @@ class KafkaServer(EmbeddedServer):
             "num.io.threads": "2",
             "log.cleaner.enable": "false",
         }
+        if self._guard is not None:
+            lines |= self._guard.settings()
         return "".join(f"{name}={value}\n" for name, value in lines.items())
 
     def _answers(self) -> bool:
         return answers(self.url)
+
+
+def _one_line(file: Path) -> str:
+    """As a value of a properties file."""
+    return file.read_text(encoding="ascii").replace("\n", "\\n")
 
 
 def answers(url: str) -> bool:

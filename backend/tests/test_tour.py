@@ -188,6 +188,8 @@ def test_the_tour_goes_through(tour: ModuleType, live: str, cast: Cast, file: Pa
     assert "All as it should be." in story
     assert story.count("404") >= 6, "the stranger's requests"
     assert "document.uploaded.v1 arrived, and its signature is right" in story
+    assert "A webhook endpoint of The tour's company is disabled" in story
+    assert "document.uploaded, document.downloaded" in story
     assert "whsec_" not in story
     assert PASSWORD not in story
     assert "Bearer" not in story

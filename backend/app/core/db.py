@@ -204,6 +204,13 @@ def sqlalchemy_url(libpq_uri: str) -> str:
 
 
 @contextmanager
+def main_as_owner(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """One transaction as the owner of the tables, for what none of the processes may do."""
+    with psycopg.connect(url) as connection:
+        yield connection
+
+
+@contextmanager
 def main_session(
     *, user_id: UUID | None = None, tenant_id: UUID | None = None
 ) -> Iterator[MainSession]:

@@ -21,7 +21,8 @@ class Event:
     """Base of every event. The fields are what JSON can hold, and UUIDs; none is a secret.
 
     ``type`` is stored with each event and never changes its meaning: "document.uploaded".
-    ``target`` names the field that holds the id of what the event is about.
+    ``target`` names the field that holds the id of what the event is about. What is not ``audited``
+    asks the house for work: what comes of that is told by another event.
 
     With a ``public_version`` others are told as well, on ``topic``, of all fields but those that
     are ``withheld``: names, addresses and texts stay where they are. A version's fields are never
@@ -33,6 +34,7 @@ class Event:
     public_version: ClassVar[int | None] = None
     topic: ClassVar[str] = "events"
     withheld: ClassVar[frozenset[str]] = frozenset()
+    audited: ClassVar[bool] = True
 
     @classmethod
     def public_type(cls) -> str:

@@ -95,11 +95,15 @@ class PoolFigures:
 
 @dataclass(frozen=True, slots=True)
 class JobFigures:
-    """The table of jobs; the oldest due job's age is 0 where none is due."""
+    """The table of jobs; the oldest due job's age is 0 where none is due.
+
+    ``canaries`` says of each queue how long ago a job last came through; infinitely, if none did.
+    """
 
     due: int
     failed: int
     oldest_due_seconds: float
+    canaries: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,14 @@ def _told_of_jobs(figures: JobFigures) -> Told:
         "How long the oldest of the due jobs has been due.",
         figures.oldest_due_seconds,
     )
+    canaries = GaugeMetricFamily(
+        "tenantry_queue_canary_seconds",
+        "How long ago the last canary came through a queue; one is sent each minute.",
+        labels=["queue"],
+    )
+    for queue, seconds in figures.canaries.items():
+        canaries.add_metric([queue], seconds)
+    yield canaries
 
 
 def _told_of_events(figures: EventFigures) -> Told:

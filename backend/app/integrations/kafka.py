@@ -52,11 +52,12 @@ class _Brokers:
             "security_protocol": "SSL" if settings.kafka_tls else "PLAINTEXT",
         }
         if settings.kafka_tls:
-            self.options["ssl_context"] = ssl.create_default_context()
+            roots = settings.kafka_ca_file
+            self.options["ssl_context"] = ssl.create_default_context(cafile=roots and str(roots))
         if settings.kafka_username:
             self.options |= {
                 "security_protocol": "SASL_SSL" if settings.kafka_tls else "SASL_PLAINTEXT",
-                "sasl_mechanism": "SCRAM-SHA-512",
+                "sasl_mechanism": settings.kafka_sasl_mechanism,
                 "sasl_plain_username": settings.kafka_username,
                 "sasl_plain_password": settings.kafka_password.get_secret_value(),
             }

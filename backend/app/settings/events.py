@@ -1,6 +1,8 @@
 """How events leave the house, and how often what is done about them is tried."""
 
-from typing import Annotated, Self
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
@@ -14,9 +16,13 @@ class Events(Group):
     kafka_bootstrap_servers: Annotated[tuple[str, ...], NoDecode] = ()
     """Brokers to begin with: `kafka-1:9092,kafka-2:9092`. Required with Kafka."""
     kafka_tls: bool = False
-    """TLS to the brokers, checked against the system's roots."""
+    """TLS to the brokers, checked against the system's roots, or `KAFKA_CA_FILE`."""
+    kafka_ca_file: Path | None = None
+    """Certificates in PEM to trust in place of the system's."""
     kafka_username: str = ""
-    """Signs in by SCRAM-SHA-512; nobody in particular without it."""
+    """Who signs in to the brokers; nobody in particular without it."""
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    """How; `PLAIN` tells the brokers the password, so it needs `KAFKA_TLS`."""
     kafka_password: SecretStr = SecretStr("")
     """The password of that user."""
     kafka_timeout: Annotated[float, Field(ge=1, le=120)] = 10.0
@@ -40,6 +46,8 @@ class Events(Group):
     """Events that are sent in one transaction."""
     outbox_retention_days: Annotated[int, Field(ge=1)] = 7
     """How long events that were sent are kept, and which have been handled: longer than Kafka's."""
+    activity_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    """How long a tenant's feed of events goes back; up to a month longer."""
     event_attempts: Annotated[int, Field(ge=1, le=100)] = 10
     """Attempts at an event before it becomes a dead letter."""
     event_back_off_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
@@ -64,3 +72,19 @@ class Events(Group):
         if self.enable_kafka_events and not self.kafka_bootstrap_servers:
             raise ValueError("KAFKA_BOOTSTRAP_SERVERS is needed with ENABLE_KAFKA_EVENTS")
         return self
+
+    @model_validator(mode="after")
+    def _password_is_not_overheard(self) -> Self:
+        if self.kafka_username and self.kafka_sasl_mechanism == "PLAIN" and not self.kafka_tls:
+            raise ValueError("KAFKA_SASL_MECHANISM=PLAIN needs KAFKA_TLS")
+        return self
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _holds_certificates(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.create_default_context(cafile=str(file))
+            except OSError as error:  # ssl.SSLError is one
+                raise ValueError(f"{file} holds no certificates in PEM: {error}") from None
+        return file

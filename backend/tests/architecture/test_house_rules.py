@@ -57,7 +57,7 @@ def _matches(pattern: str, *, allowed: tuple[str, ...]) -> list[str]:
         (r"\buuid4\(|\buuid1\(", ("core/ids.py", "core/problems.py")),
         # A committed SET outlives the return of a connection to its pool.
         (r"""["']SET (?!LOCAL)""", ("tenancy/server.py",)),
-        (r"psycopg\.connect\(", ("tenancy/",)),
+        (r"psycopg\.connect\(", ("tenancy/", "core/db.py")),
         (r"\bprint\(", ()),
         # Tokens travel in headers, so that no page of another site can send them.
         # That of single sign-on holds none.
@@ -154,6 +154,7 @@ def _tables(base: type) -> Iterator[tuple[Mapper[object], Table]]:
 RECORDS = {
     "activities",
     "audit_entries",
+    "canaries",
     "consumer_lags",
     "document_versions",
     "file_texts",
@@ -187,6 +188,7 @@ WITHOUT_ID = {
     "inbox": {"consumer", "event_id"},
     "platform_inbox": {"consumer", "event_id"},
     "consumer_lags": {"topic", "partition"},
+    "canaries": {"queue"},
     "sso_refresh_totals": {"outcome"},
 }
 

@@ -21,26 +21,28 @@ _PATIENCE_SECONDS: Final = 15.0
 
 @contextmanager
 def another_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
-    """An instance with these settings; its connections are closed at the end.
-
-    Not before its threads have given them back: what is in use then is closed by nobody.
-    """
+    """An instance with these settings; its connections are closed at the end."""
     app = create_app(settings.model_copy(update=changes))
     app.testing = True
     app.config["PROPAGATE_EXCEPTIONS"] = False
     try:
         yield app
     finally:
-        for thread in threading.enumerate():
-            if thread.name.startswith("background: "):
-                thread.join(_PATIENCE_SECONDS)
-        with app.app_context():
-            for engine in db.db.engines.values():
-                engine.dispose()
-            current_manager().engine.dispose()
-            app.extensions["redis"].close()
-            if app.extensions["rates"] is not None:
-                app.extensions["rates"].redis.close()
+        close(app)
+
+
+def close(app: Flask) -> None:
+    """Not before its threads have given them back: a connection in use is closed by nobody."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("background: "):
+            thread.join(_PATIENCE_SECONDS)
+    with app.app_context():
+        for engine in db.db.engines.values():
+            engine.dispose()
+        current_manager().engine.dispose()
+        app.extensions["redis"].close()
+        if app.extensions["rates"] is not None:
+            app.extensions["rates"].redis.close()
 
 
 def unconnected_app() -> Flask:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -12,15 +13,28 @@ from typing import Any
 import pytest
 from flask import Flask
 from pydantic import SecretStr
+from sqlalchemy import delete, func, update
 
+from app.core.db import platform_session
 from app.core.health import NotReady, Part, Probes
+from app.core.tasks import QUEUES
+from app.domains.jobs.models import Canary
+from app.domains.jobs.service import canaries
 from app.settings import Settings
 from embedded.ports import free_port
 from tests.core.answers import refusal
 from tests.core.apps import another_app
 
 SECRET = "hunter2-hunter2"
-PARTS = {"main_database", "tenants_server", "redis", "storage"}
+PARTS = {"main_database", "tenants_server", "redis", "storage", "workers"}
+
+
+@pytest.fixture(autouse=True)
+def every_queue_is_worked_at(context: Flask) -> None:
+    """As far as anybody can tell: no worker runs here."""
+    with platform_session() as session:
+        for queue in QUEUES:
+            canaries.note(session, queue=queue)
 
 
 @pytest.fixture
@@ -71,6 +85,33 @@ def test_what_only_some_requests_need(
         assert word not in answer.text
 
 
+def test_one_queue_without_a_worker(context: Flask) -> None:
+    """Its canary is late, or was never there; the fleet's worker may be busy for longer."""
+    client = context.test_client()
+
+    def ask() -> tuple[str, str]:
+        answer = client.get("/health/ready")
+        assert answer.status_code == 200
+        document = answer.get_json()
+        return document["status"], document["parts"]["workers"]["status"]
+
+    ten_minutes_ago = func.now() - timedelta(minutes=10)
+    with platform_session() as session:
+        fleet = update(Canary).where(Canary.queue == "fleet")
+        session.execute(fleet.values(ran_at=ten_minutes_ago))
+    assert ask() == ("ready", "up")
+    with platform_session() as session:
+        sso = update(Canary).where(Canary.queue == "sso")
+        session.execute(sso.values(ran_at=ten_minutes_ago))
+    assert ask() == ("degraded", "away")
+    with platform_session() as session:
+        canaries.note(session, queue="sso")
+    assert ask() == ("ready", "up")
+    with platform_session() as session:
+        session.execute(delete(Canary).where(Canary.queue == "mail"))
+    assert ask() == ("degraded", "away")
+
+
 @pytest.mark.parametrize("way", ["closed", "silent"])
 def test_nothing_is_served_without_the_main_database(
     settings: Settings, tmp_path: Path, silent: int, way: str
@@ -81,7 +122,10 @@ def test_nothing_is_served_without_the_main_database(
         answer = client.get("/health/ready")
         assert client.get("/health").get_json() == {"status": "ok"}
     problem = refusal(answer, 503, "not_ready")
-    assert states(problem["parts"]) == dict.fromkeys(PARTS, "up") | {"main_database": "away"}
+    assert states(problem["parts"]) == dict.fromkeys(PARTS, "up") | {
+        "main_database": "away",
+        "workers": "away",
+    }
     assert int(answer.headers["Retry-After"]) > 0
     assert SECRET not in answer.text
     assert "127.0.0.1" not in answer.text

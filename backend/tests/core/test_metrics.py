@@ -15,6 +15,7 @@ from sqlalchemy import update
 from app.core.db import main_session, platform_session
 from app.domains.jobs import service as jobs
 from app.domains.jobs.models import Job
+from app.domains.jobs.service import canaries
 from app.settings import Settings
 from embedded.ports import free_port
 from tests.cast import Cast
@@ -138,7 +139,9 @@ def test_jobs(context: Flask, read: Callable[[], Figures]) -> None:
             session.execute(
                 update(Job).where(Job.id == job_id).values(state=state, due_at=long_ago)
             )
+        canaries.note(session, queue="sso")
     after = read()
+    assert of(after, "tenantry_queue_canary_seconds", queue="sso") < 60
     assert of(after, "tenantry_jobs_due") >= 1
     assert of(after, "tenantry_jobs_failed") == of(before, "tenantry_jobs_failed") + 1
     assert of(after, "tenantry_jobs_oldest_due_seconds") > 20 * 365 * 86_400

@@ -1,9 +1,11 @@
 """Reads of the feed."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, delete, select
 
 from app.domains.activity.models import Activity
 from app.tenancy.sessions import TenantSession
@@ -19,3 +21,17 @@ def activities(
     if after is not None:
         statement = statement.where(Activity.id < after)
     return session.scalars(statement).all()
+
+
+def newest(session: TenantSession) -> datetime | None:
+    """When what came last happened."""
+    return session.scalar(select(Activity.occurred_at).order_by(Activity.id.desc()).limit(1))
+
+
+def purge(session: TenantSession, *, before: datetime, limit: int) -> int:
+    """Deletes what happened before, of the oldest; how many, up to the limit."""
+    oldest = select(Activity.id).order_by(Activity.id).limit(limit)
+    done = session.execute(
+        delete(Activity).where(Activity.id.in_(oldest), Activity.occurred_at < before)
+    )
+    return int(cast("CursorResult[Any]", done).rowcount)

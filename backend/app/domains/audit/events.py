@@ -52,3 +52,14 @@ class TrailExported(_Seen):
     type: ClassVar[str] = "audit.exported"
 
     format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonErased(Event):
+    """The personal part of so many entries of this trail is gone; each of them names this one."""
+
+    type: ClassVar[str] = "audit.erased"
+    target: ClassVar[str] = "person"
+
+    person: str
+    entries: int

@@ -75,7 +75,8 @@ class Entry(Schema):
     """One event: who, what, when, from where, and on whose behalf where a job did it.
 
     ``trail`` says whether it lies in the tenant's own trail or in the platform's. ``position`` and
-    ``hash`` are there once it is sealed.
+    ``hash`` are there once it is sealed. Where ``erased_by`` names an entry, address and details
+    were taken out for good, by what that entry tells of.
     """
 
     EXAMPLE: Final = {
@@ -100,6 +101,7 @@ class Entry(Schema):
     details = fields.Dict(required=True)
     position = fields.Integer(required=True, allow_none=True)
     hash = fields.String(required=True, allow_none=True, attribute="hash_hex")
+    erased_by = fields.UUID(required=True, allow_none=True)
 
 
 class EntryPage(Schema):

@@ -138,6 +138,7 @@ class FileProcess(Event):
     target: ClassVar[str] = "file_id"
     topic: ClassVar[str] = "files"
     public_version = 1
+    audited = False
 
     file_id: UUID
     size: int

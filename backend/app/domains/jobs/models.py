@@ -23,6 +23,8 @@ class JobState(StrEnum):
 
 
 OPEN: Final = (JobState.WAITING, JobState.RUNNING)
+# The names of jobs that only show that their queue is worked at; the queue follows.
+CANARY: Final = "jobs.canary_"
 _IS_OPEN: Final = text("state IN ('waiting', 'running')")
 
 
@@ -67,3 +69,12 @@ class Job(Identified, MainModel):
     attempts: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Canary(MainModel):
+    """When a job last came through a queue: from the scheduler by Redis to a worker."""
+
+    __tablename__ = "canaries"
+
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    ran_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, or_, select, text
+from sqlalchemy import Row, Select, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from app.core.db import MainSession
-from app.domains.jobs.models import OPEN, Job, JobState
+from app.domains.jobs.models import CANARY, OPEN, Canary, Job, JobState
 
 
 def _due() -> Select[Job]:
@@ -57,8 +58,35 @@ def backlog(session: MainSession) -> Row[int, int, float]:
     return session.execute(text("SELECT due, failed, oldest_due_seconds FROM job_backlog()")).one()
 
 
-def over_for(kept: timedelta) -> Select[UUID]:
-    """The ids of jobs that were done or dropped longer ago than that."""
+def over_for(kept: timedelta, *, canaries_kept: timedelta) -> Select[UUID]:
+    """The ids of jobs that were done or dropped longer ago than that; canaries are kept shorter."""
     return select(Job.id).where(
-        Job.finished_at < func.now() - kept, Job.state.in_((JobState.DONE, JobState.DROPPED))
+        or_(
+            Job.finished_at < func.now() - kept,
+            (Job.finished_at < func.now() - canaries_kept) & Job.name.startswith(CANARY),
+        ),
+        Job.state.in_((JobState.DONE, JobState.DROPPED)),
     )
+
+
+def put_canary(session: MainSession, *, queue: str) -> None:
+    statement = insert(Canary).values(queue=queue, ran_at=func.now())
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Canary.queue], set_={"ran_at": statement.excluded.ran_at}
+        )
+    )
+
+
+def drop_waiting_canaries(session: MainSession, *, queue: str) -> None:
+    session.execute(
+        update(Job)
+        .where(Job.queue == queue, Job.name == CANARY + queue, Job.state == JobState.WAITING)
+        .values(state=JobState.DROPPED, finished_at=func.now())
+    )
+
+
+def canaries(session: MainSession) -> dict[str, float]:
+    """Of each queue that had one, how many seconds ago the last was."""
+    age = func.extract("epoch", func.now() - Canary.ran_at)
+    return {queue: float(seconds) for queue, seconds in session.execute(select(Canary.queue, age))}

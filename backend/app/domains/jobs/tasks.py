@@ -1,13 +1,15 @@
 """Jobs about jobs."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Final, cast
 
 from flask import current_app
 
 from app.core.db import platform_session
-from app.core.tasks import periodic
-from app.domains.jobs.service import records
+from app.core.tasks import QUEUES, periodic
+from app.domains.jobs.models import CANARY
+from app.domains.jobs.service import canaries, records
 from app.settings import Settings
 
 _BATCH: Final = 1000
@@ -22,3 +24,15 @@ def purge() -> None:
     while deleted == _BATCH:
         with platform_session() as session:
             deleted = records.purge(session, kept=kept, limit=_BATCH)
+
+
+def canary(queue: str) -> None:
+    """Shows that the queue is worked at; with a period's job of its own for each queue."""
+    with platform_session() as session:
+        canaries.note(session, queue=queue)
+
+
+for _queue in QUEUES:
+    periodic(name=CANARY + _queue, every=canaries.EVERY, queue=_queue, plane=None)(
+        partial(canary, _queue)
+    )

@@ -73,7 +73,7 @@ class Archive:
         return self.lab.as_superuser(self.lab.installation.id)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def archive(
     server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Archive]:

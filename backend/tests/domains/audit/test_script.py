@@ -1,28 +1,18 @@
 """scripts/verify_audit.py, as an auditor runs it."""
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 from app.core.db import main_session
 from app.domains.audit.service import backlog
 from tests.cast import House
 from tests.domains.audit.conftest import Archive, Trail
-from tests.paths import PROJECT
+from tests.scripts import run_script
 
 
 def verify(archive: Archive, *arguments: str, **more: str) -> tuple[int, str, str]:
-    ended = subprocess.run(
-        [sys.executable, str(PROJECT / "scripts" / "verify_audit.py"), *arguments],
-        env=os.environ | archive.lab.environment() | more,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return ended.returncode, ended.stdout, ended.stderr
+    environment = archive.lab.environment() | more
+    return run_script("verify_audit.py", *arguments, environment=environment)
 
 
 def told_of(house: House, report: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from app.core import ids
 from app.core.db import main_session, platform_session
 from app.core.sealed_streams import KeyMissing, StreamUnreadable
 from app.core.tasks import TenantGone
+from app.domains.audit.service import sealing, verification
+from app.domains.audit.service.checkpoints import Verifier
 from app.domains.backups.errors import (
     BackupDamaged,
     BackupForeign,
@@ -65,12 +67,16 @@ def test_a_wrong_deletion_is_undone_and_the_restoration_too(safe: Safe, acme: Ho
     empty = safe.upload(acme, "empty.txt", b"")
     safe.alice.patch(f"{acme.documents}/{plans}", json={"tags": ["x"]}, headers={"If-Match": "*"})
     used = safe.alice.get(f"/api/tenants/{acme.id}/usage").get_json()
+    assert vouched_for(safe, acme) > 0
+    safe.alice.patch(f"{acme.documents}/{plans}", json={"tags": ["y"]}, headers={"If-Match": "*"})
+    safe.alice.patch(f"{acme.documents}/{plans}", json={"tags": ["x"]}, headers={"If-Match": "*"})
     backup_id = safe.take(acme)
     former = location(acme)
     for each in (plans, empty):
         safe.alice.delete(f"{acme.documents}/{each}")
     safe.alice.delete(f"{acme.documents}/trash")
     safe.upload(acme, "later.txt", b"later")
+    before = vouched_for(safe, acme)
 
     restored = safe.restore(acme, backup_id)
     assert restored.tables["documents"] == 2
@@ -92,14 +98,32 @@ def test_a_wrong_deletion_is_undone_and_the_restoration_too(safe: Safe, acme: Ho
     assert safe.alice.get(f"/api/tenants/{acme.id}/usage").get_json() == used
     with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
         safe.lab.as_tenant(former)
+    assert vouched_for(safe, acme, superseded=1) < before
     safe.upload(acme, "after.txt", b"after")
     assert not [each for each in faults(safe) if each.tenant_id == acme.id]
+    vouched_for(safe, acme, superseded=1)
 
     assert swap(safe, acme, restored.kept_id).database == former.database
     assert safe.names(acme) == {"later.txt"}
+    assert vouched_for(safe, acme, superseded=2) == before
+    safe.upload(acme, "last.txt", b"last")
+    assert vouched_for(safe, acme, superseded=2) > before
     kept.drop(safe.lab.manager, safe.storage, tenant_id=acme.id, kept_id=restored.kept_id)
     assert databases(safe, acme) == {former.database}
     assert not list(safe.storage.keys(f"tenants/{restored.database}"))
+
+
+def vouched_for(safe: Safe, house: House, *, superseded: int = 0) -> int:
+    """Seals the audit trail, and verifies it by all its checkpoints: where it ends.
+
+    Some are of databases that another has taken the place of.
+    """
+    sealing.seal_tenant(safe.lab.manager, safe.lab.settings, tenant_id=house.id)
+    verifier = Verifier.of(safe.lab.settings)
+    verdict = verification.verify_tenant(safe.lab.manager, verifier, tenant_id=house.id)
+    assert (verdict.findings, len(verdict.notes)) == ([], superseded)
+    assert verdict.vouched == verdict.entries
+    return verdict.vouched
 
 
 def faults(safe: Safe) -> list[reconciliation.Finding]:

@@ -15,7 +15,7 @@ from app.core.db import MainSession, main_session, platform_session
 from app.core.tasks import DEFINITIONS, LONGEST_PERIOD, PERIODIC, periodic
 from app.domains.identity.models import RefreshToken, UserSession
 from app.domains.jobs import service as jobs
-from app.domains.jobs.models import Job, JobState
+from app.domains.jobs.models import CANARY, Job, JobState
 from app.domains.jobs.service import rounds
 from app.settings import Settings
 from tests.cast import new_person
@@ -122,6 +122,26 @@ def test_what_is_over_is_forgotten_later_than_a_period(
         left = set(session.scalars(select(Job.id).where(Job.id.in_(rows.values()))))
     forgotten = {key for key, job_id in rows.items() if job_id not in left}
     assert forgotten == {(JobState.DONE, old), (JobState.DROPPED, old)}
+
+
+def test_canaries_are_forgotten_sooner_and_do_not_queue_up(here: Flask) -> None:
+    name, now = f"{CANARY}fleet", clock.now()
+    row = {"name": name, "queue": "fleet", "arguments": {}, "due_at": now}
+    old, young, waiting, other = (ids.new_id() for _ in range(4))
+    with platform_session() as session:
+        session.execute(delete(Job).where(Job.name == name))
+        for job_id, finished_at in ((old, now - 2 * HOUR), (young, now), (waiting, None)):
+            state = "waiting" if finished_at is None else "done"
+            values = row | {"id": job_id, "state": state, "finished_at": finished_at}
+            session.execute(insert(Job).values(values))
+        values = row | {"id": other, "name": NAME, "state": "waiting"}
+        session.execute(insert(Job).values(values))
+    DEFINITIONS[name].run()
+    DEFINITIONS["jobs.purge"].run()
+    with platform_session() as session:
+        mine = select(Job.id, Job.state).where(Job.id.in_((old, young, waiting, other)))
+        left = {job_id: state for job_id, state in session.execute(mine)}  # noqa: C416
+    assert left == {young: "done", waiting: "dropped", other: "waiting"}
 
 
 def test_sessions_that_expired_are_forgotten_with_their_tokens(here: Flask) -> None:

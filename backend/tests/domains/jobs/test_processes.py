@@ -10,10 +10,13 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy import ColumnElement, delete, func, select
 
-from app.core.db import main_session
+from app.core.db import main_session, platform_session
+from app.core.tasks import QUEUES
 from app.domains.jobs import service as jobs
-from app.domains.jobs.models import Job
+from app.domains.jobs.models import CANARY, OPEN, Canary, Job
+from app.domains.jobs.service import canaries
 from app.settings import Settings
 from embedded.process import ChildProcess
 from embedded.valkey import ValkeyServer
@@ -145,6 +148,30 @@ def test_jobs_run_though_redis_was_emptied_and_away(
     with running_worker(own, folder, WORKER):
         wait_for(lambda: len(told(path)) == 2)
         wait_for(lambda: {read(job_id).state, read(second).state} == {"done"})
+
+
+def test_a_canary_comes_through_each_queue(
+    here: Flask, own: Settings, scheduler: ChildProcess, folder: Path
+) -> None:
+    """Not without a worker; and one that was away for long is not held up by old ones."""
+    mine = Job.name.startswith(CANARY)
+    with platform_session() as session:
+        session.execute(delete(Job).where(mine))
+        session.execute(delete(Canary))
+    wait_for(lambda: count(mine) == len(QUEUES))
+    with platform_session() as session:
+        assert set(canaries.ages(session).values()) == {float("inf")}
+        jobs.schedule_once(session, f"{CANARY}sso", slot="of long ago")
+    with running_worker(own, folder, WORKER):
+        wait_for(lambda: not count(mine, Job.state.in_(OPEN)))
+    with platform_session() as session:
+        assert max(canaries.ages(session).values()) < 60
+    assert count(mine, Job.state == "dropped") <= 1
+
+
+def count(*conditions: ColumnElement[bool]) -> int:
+    with platform_session() as session:
+        return session.scalar(select(func.count()).select_from(Job).where(*conditions)) or 0
 
 
 @pytest.mark.parametrize("program", ["celery_worker.py", "scheduler.py"])

@@ -5,18 +5,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
+from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
+from pydantic import SecretStr
 from sqlalchemy import select
 
-from app.core import ids
+from app.core import clock, ids
 from app.core.catalogue import TOPICS
+from app.core.cloudevents import CloudEvent
 from app.core.db import platform_session
 from app.core.messages import Message
 from app.domains.outbox import queries
@@ -25,17 +32,21 @@ from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.letters import note_lags
 from app.integrations.kafka import KafkaAway, KafkaPublisher, KafkaReader, ensure_topics
 from app.settings import Settings
-from embedded.kafka import KafkaServer
+from embedded.kafka import Guard, KafkaServer
 from embedded.ports import free_port
 from embedded.real import kafka_libraries
 from tests.cast import House
 from tests.core.live import environment_of
-from tests.domains.outbox.conftest import Seen, outboxes_into, sell, unsent
+from tests.domains.outbox.conftest import PlanSold, Seen, outboxes_into, sell, unsent
 from tests.paths import BACKEND, PROJECT
-from tests.tenancy.laboratory import until
+from tests.scripts import run_script
+from tests.tenancy.laboratory import PATIENCE_SECONDS, until
 
 # What kafka-python could not connect, it does not close.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -72,14 +83,14 @@ def topics(through: Settings) -> None:
 
 
 @contextmanager
-def reading(settings: Settings, delivery: Delivery) -> Iterator[None]:
+def reading(settings: Settings, delivery: Delivery, name: str = "reader") -> Iterator[None]:
     stopping = Event()
     reader = KafkaReader(settings, TOPICS)
 
     def run() -> None:
         reader.run(delivery.receive, stopping, tell=note_lags)
 
-    thread = Thread(target=copy_context().run, args=(run,))
+    thread = Thread(target=copy_context().run, args=(run,), name=name)
     thread.start()
     try:
         yield
@@ -180,6 +191,12 @@ def test_a_killed_relay_loses_nothing(
     assert seen.numbers(house) == [*range(20)]
 
 
+@pytest.fixture
+def guard(tmp_path: Path) -> Guard:
+    assert run_script("generate_certificate.py", "127.0.0.1", "--folder", tmp_path)[0] == 0
+    return Guard(tmp_path / "tls.crt", tmp_path / "tls.key", "tenantry", "the brokers' password")
+
+
 def test_while_kafka_is_away_requests_go_on_and_the_outbox_waits(
     *,
     context: Flask,
@@ -188,9 +205,18 @@ def test_while_kafka_is_away_requests_go_on_and_the_outbox_waits(
     delivery: Delivery,
     observe: Callable[..., Seen],
     tmp_path: Path,
+    guard: Guard,
 ) -> None:
+    """Until one comes back that wants TLS and a password; who has not both gets nowhere."""
     seen, port = observe(), free_port()
-    own = with_kafka(through, f"127.0.0.1:{port}")
+    own = with_kafka(through, f"127.0.0.1:{port}").model_copy(
+        update={
+            "kafka_tls": True,
+            "kafka_ca_file": guard.certificate,
+            "kafka_username": guard.username,
+            "kafka_password": SecretStr(guard.password),
+        }
+    )
     with publishing(own) as publisher:
         outboxes = outboxes_into(context, publisher)
         sell(house, 1, 2)
@@ -198,12 +224,78 @@ def test_while_kafka_is_away_requests_go_on_and_the_outbox_waits(
             outboxes.send(str(house.id))
         sell(house, 3)
         assert unsent(house) == [1, 2, 3]
-        with KafkaServer(tmp_path / "kafka", libraries=kafka_libraries(), port=port):
-            ensure_topics(own, TOPICS, add_partitions=False, check=False)
+        server = KafkaServer(
+            tmp_path / "kafka", libraries=kafka_libraries(), port=port, guard=guard
+        )
+        with server:
+            until(partial(has_topics, own), "the users, which the brokers learn a moment later")
             outboxes.send(str(house.id))
             with reading(own, delivery):
                 until(lambda: seen.numbers(house) == [1, 2, 3], "the events, in order")
+            for mechanism in ("SCRAM-SHA-256", "PLAIN"):
+                assert has_topics(own, kafka_sasl_mechanism=mechanism)
+            assert not has_topics(own, kafka_timeout=1.0, kafka_password=SecretStr("another"))
+            assert not has_topics(own, kafka_timeout=1.0, kafka_ca_file=None)
     assert unsent(house) == []
+
+
+def has_topics(settings: Settings, **changes: Any) -> bool:
+    """Whether the brokers let us in, and say so."""
+    try:
+        ensure_topics(
+            settings.model_copy(update=changes), TOPICS, add_partitions=False, check=False
+        )
+    except KafkaAway:
+        return False
+    return True
+
+
+def test_consumers_come_and_go_under_load(
+    context: Flask, through: Settings, delivery: Delivery, observe: Callable[..., Seen]
+) -> None:
+    """Partitions change hands twice; nothing is lost, nothing done twice, each key in order."""
+    own = through.model_copy(update={"topic_partitions": 4})
+    ensure_topics(own, TOPICS, add_partitions=False, check=False)
+    seen = observe(plane="main")
+    keys, handled_by, sent = [ids.new_id() for _ in range(8)], Counter[str](), 0
+    seen.failing = lambda _: bool(handled_by.update([current_thread().name]))
+
+    def send_until(condition: Callable[[], bool], what: str, publisher: KafkaPublisher) -> None:
+        """Hardly faster than they are handled: there is something under way all the time."""
+        nonlocal sent
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for: {what}"
+            if len(seen.events) < (sent - 3) * len(keys):
+                time.sleep(0.01)
+                continue
+            publisher.publish([plan_of(key, sent) for key in keys])
+            sent += 1
+
+    with publishing(own) as publisher, ExitStack() as second:
+        with reading(own, delivery, name="first"):
+            send_until(lambda: handled_by["first"] > 10, "the first", publisher)
+            second.enter_context(reading(own, delivery, name="second"))
+            send_until(lambda: handled_by["second"] > 10, "the second", publisher)
+        before = handled_by["second"]
+        send_until(lambda: handled_by["second"] > before + 10, "the one who is left", publisher)
+        until(lambda: len(seen.events) >= sent * len(keys), "all that was sent")
+    numbers: dict[str, list[int]] = {str(key): [] for key in keys}
+    for event in seen.events:
+        numbers[event.subject].append(event.data["number"])
+    assert numbers == {str(key): [*range(sent)] for key in keys}
+
+
+def plan_of(key: UUID, number: int) -> Message:
+    event = CloudEvent(
+        id=ids.new_id(),
+        source="http://localhost",
+        type=PlanSold.public_type(),
+        subject=str(key),
+        time=clock.now(),
+        data={"number": number},
+    )
+    return Message(topic="events", key=str(key), value=event.dumps())
 
 
 def test_the_script_makes_the_topics(through: Settings) -> None:

@@ -18,6 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from app.core import ids
 from app.core.db import main_session, platform_session
 from app.core.errors import AppError
+from app.domains.audit.service import sealing, verification
+from app.domains.audit.service.checkpoints import Verifier
 from app.domains.backups.service import restoring, taking
 from app.domains.fleet.service import auditing, inspecting
 from app.domains.tenants.errors import (
@@ -317,16 +319,30 @@ def test_a_process_that_knows_the_old_place_writes_nowhere(
     stale.engine.dispose()
 
 
-def test_files_stay_where_they_are(lab: Laboratory, alice: Person) -> None:
+def test_files_and_the_audit_trail_stay_as_they_are(lab: Laboratory, alice: Person) -> None:
     with elsewhere_is_full():
         made = create(lab, alice)
     documents = f"/api/tenants/{made.tenant_id}/documents"
     house = type("House", (), {"documents": documents, "id": made.tenant_id})()
     document = upload(alice, house)["id"]
     before = alice.get(f"{documents}/{document}/download").data
+    sealed = [vouched_for(lab, made)]
     moving.move(lab.manager, tenant_id=made.tenant_id, target=SECOND)
     assert alice.get(f"{documents}/{document}/download").data == before
+    sealed.append(vouched_for(lab, made))
     assert upload(alice, house)["id"] != document
+    sealed.append(vouched_for(lab, made))
+    assert 0 < sealed[0] < sealed[1] < sealed[2]
+
+
+def vouched_for(lab: Laboratory, tenant: TenantLocation) -> int:
+    """Where the audit trail ends, which is one chain wherever the tenant has lain."""
+    sealing.seal_tenant(lab.manager, lab.settings, tenant_id=tenant.tenant_id)
+    verifier = Verifier.of(lab.settings)
+    verdict = verification.verify_tenant(lab.manager, verifier, tenant_id=tenant.tenant_id)
+    assert (verdict.findings, verdict.notes) == ([], [])
+    assert verdict.vouched == verdict.entries
+    return verdict.vouched
 
 
 def test_what_cannot_be_moved_is_refused(lab: Laboratory, tenant: TenantLocation) -> None:

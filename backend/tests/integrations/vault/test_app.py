@@ -13,6 +13,8 @@ from sqlalchemy import delete, select, text
 
 from app.core.db import MainModel, platform_session
 from app.core.secrets import FernetBox, SecretBox
+from app.core.tasks import QUEUES
+from app.domains.jobs.service import canaries
 from app.domains.sealing import service, tasks
 from app.domains.sealing.service import Outcome
 from app.domains.tenants.models import TenantDatabase, TenantServer
@@ -84,6 +86,9 @@ def test_what_is_held_goes_on_while_vault_is_sealed(
     assert set(kinds()) == {"vault v1"}
     there = elsewhere(alice, process)
     upload(there, acme)
+    with platform_session() as session:  # as if workers ran here
+        for queue in QUEUES:
+            canaries.note(session, queue=queue)
     assert readiness(process) == (200, "ready", "up")
     sealable.root().sys.seal()
     try:

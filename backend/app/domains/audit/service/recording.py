@@ -33,7 +33,9 @@ class Recorder:
         self._spans = Spans(timedelta(seconds=settings.audit_seal_seconds))
 
     def __call__(self, session: Session, event: Event, origin: Origin) -> None:
-        row = _row(event, origin)
+        if not event.audited:
+            return
+        row = row_of(event, origin)
         if isinstance(session, MainSession):
             session.execute(_IN_MAIN, row | {"tenant_id": _tenant(session, event)})
         elif isinstance(session, TenantSession) and session.location.read_only:
@@ -81,7 +83,8 @@ def ask_for_seal(session: MainSession, tenant_id: UUID, begin: datetime, length:
     )
 
 
-def _row(event: Event, origin: Origin) -> dict[str, Any]:
+def row_of(event: Event, origin: Origin) -> dict[str, Any]:
+    """What `audit_record` is given, by name."""
     return {
         "id": ids.new_id(),
         "type": event.type,

@@ -5,6 +5,8 @@ database's own function chains, one caller at a time.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -46,23 +48,39 @@ def seal_tenant(manager: TenantDatabaseManager, settings: Settings, *, tenant_id
         TenantClosed: it is being moved.
         ServerUnavailable, TenantUnavailable: not just now.
     """
-    location = _location(tenant_id)
-    server = manager.server_of(location)
-    # A move, a swap or a drop takes this lock too: what is sealed here is where the tenant lies.
-    with server.locked(location.database):
-        _require_at_rest(location)
-        with server.connect_as_owner(
-            location.database, statement_timeout_ms=_STATEMENT_MS
-        ) as connection:
-            complete = _first(connection, _NOBODY_APPENDS)[0]
-            count, head, head_hash = _seal(connection)
+    with held_still(manager, tenant_id, statement_timeout_ms=_STATEMENT_MS) as (
+        location,
+        connection,
+    ):
+        complete = _first(connection, _NOBODY_APPENDS)[0]
+        count, head, head_hash = seal(connection)
         if not complete:
             with platform_session() as session:
                 length = timedelta(seconds=settings.audit_seal_seconds)
                 ask_for_seal(session, tenant_id, clock.now(), length)
         if head:
-            _say(settings, location, manager.installation.id, head, head_hash.hex())
+            say(settings, location, head, head_hash.hex())
     return count
+
+
+@contextmanager
+def held_still(
+    manager: TenantDatabaseManager, tenant_id: UUID, *, statement_timeout_ms: int = 0
+) -> Iterator[tuple[TenantLocation, Connection]]:
+    """The tenant's database as its owner, while nobody moves, swaps or drops it.
+
+    Raises:
+        TenantGone, TenantClosed, ServerUnavailable, TenantUnavailable: as above.
+    """
+    location = _location(tenant_id)
+    server = manager.server_of(location)
+    # A move, a swap or a drop takes this lock too: what is done here is done where the tenant lies.
+    with server.locked(location.database):
+        _require_at_rest(location)
+        with server.connect_as_owner(
+            location.database, statement_timeout_ms=statement_timeout_ms
+        ) as connection:
+            yield location, connection
 
 
 def seal_platform(storage: Storage, settings: Settings) -> int:
@@ -104,7 +122,8 @@ def _require_at_rest(location: TenantLocation) -> None:
             raise TenantClosed("The tenant is being moved.")
 
 
-def _seal(connection: Connection) -> tuple[int, int, bytes]:
+def seal(connection: Connection) -> tuple[int, int, bytes]:
+    """How many entries were sealed, and where the chain ends."""
     count, sealed, head, head_hash = 0, _BATCH, 0, b""
     while sealed == _BATCH:
         sealed, head, head_hash = _first(connection, _SEAL, (_BATCH,))
@@ -119,10 +138,8 @@ def _first(connection: Connection, query: str, values: tuple[object, ...] = ()) 
     return row
 
 
-def _say(
-    settings: Settings, location: TenantLocation, installation: str, head: int, head_hash: str
-) -> None:
-    """Once for each end: a job that died in between leaves it to the next."""
+def say(settings: Settings, location: TenantLocation, head: int, head_hash: str) -> None:
+    """Makes the checkpoint: once for each end: a job that died in between leaves it to the next."""
     signer = Signer.of(settings)
     if signer is None:
         return
@@ -130,7 +147,7 @@ def _say(
         if _said(session, location, head):
             return
         statement = Statement(
-            installation=installation,
+            installation=settings.installation_id,
             trail=str(location.tenant_id),
             database=location.database,
             position=head,

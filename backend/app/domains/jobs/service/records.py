@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, delete, func
@@ -12,6 +12,9 @@ from app.core.metrics import JobFigures
 from app.domains.jobs import queries
 from app.domains.jobs.errors import JobIsOver, JobIsRunning, JobNotFound
 from app.domains.jobs.models import Job, JobState
+from app.domains.jobs.service import canaries
+
+_CANARIES_KEPT: Final = timedelta(hours=1)
 
 
 def list_jobs(session: MainSession, *, states: Sequence[JobState], limit: int) -> Sequence[Job]:
@@ -20,7 +23,7 @@ def list_jobs(session: MainSession, *, states: Sequence[JobState], limit: int) -
 
 
 def backlog(session: MainSession) -> JobFigures:
-    return JobFigures(*queries.backlog(session))
+    return JobFigures(*queries.backlog(session), canaries=canaries.ages(session))
 
 
 def retry(session: MainSession, *, job_id: UUID) -> Job:
@@ -64,8 +67,8 @@ def _at_rest(session: MainSession, job_id: UUID) -> Job:
 def purge(session: MainSession, *, kept: timedelta, limit: int) -> int:
     """Deletes jobs that were done or dropped longer ago than ``kept``; how many, up to the limit.
 
-    What failed stays until somebody drops or retries it.
+    What failed stays until somebody drops or retries it; canaries go after an hour.
     """
-    old = queries.over_for(kept).limit(limit)
+    old = queries.over_for(kept, canaries_kept=_CANARIES_KEPT).limit(limit)
     result = session.execute(delete(Job).where(Job.id.in_(old)))
     return int(cast("CursorResult[Any]", result).rowcount)
