@@ -46,9 +46,10 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
+    environ = request.environ
+    given = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if _REQUEST_ID.match(given) else uuid4().hex
-    if "\x00" in request.path or "%00" in request.query_string.decode("latin-1"):
+    if "\x00" in environ["PATH_INFO"] or "%00" in environ.get("QUERY_STRING", ""):
         raise errors.BadRequest("The address holds a NUL character.")
 
 
