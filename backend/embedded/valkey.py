@@ -87,8 +87,8 @@ class ValkeyServer(EmbeddedServer):
                 break
 
     def _try_to_start(self) -> None:
-        self.child = ChildProcess(self._command())
-        self.child.wait_until(self._answers, seconds=_READY_SECONDS)
+        self._child = ChildProcess(self._command())
+        self._child.wait_until(self._answers, seconds=_READY_SECONDS)
 
     def _command(self) -> Command:
         """The settings go through standard input: a password in ``ps`` is no secret."""
