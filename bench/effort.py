@@ -19,11 +19,16 @@ def can_be_measured() -> bool:
 
 def cpu_seconds(server: int) -> float:
     """What this process, the server's main process and all of its children have used so far."""
+    return time.process_time() + family_seconds(server)
+
+
+def family_seconds(main: int) -> float:
+    """What a server's main process and all of its children have used so far."""
     if not can_be_measured():
         return 0.0
-    ticks = _ticks(server, *_OWN, *_ENDED_CHILDREN)
-    ticks += sum(_ticks(child, *_OWN) for child in _children(server))
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+    ticks = _ticks(main, *_OWN, *_ENDED_CHILDREN)
+    ticks += sum(_ticks(child, *_OWN) for child in _children(main))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _children(parent: int) -> list[int]:

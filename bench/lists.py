@@ -1,13 +1,14 @@
 """A page of fifty documents: with every check against none at all, and of few against of many.
 
-Both APIs run at the same time in gunicorn, two processes of four threads each, and are asked in
-turns; the first is the product's as `make run` starts it, limits on requests included.
+The APIs run at the same time in gunicorn, two processes of four threads each, and are asked in
+turns: the product's as `make run` starts it; the same without limits on requests, so that only the
+token, the session, the role and the tenant are checked; and `bare.py`.
 """
 
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from app.domains.identity.service import sessions, users
 from app.domains.tenants.service import directory, lifecycle
 from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation
+from effort import family_seconds
 from embedded.application import Application
 from embedded.ports import LOOPBACK, free_port
 from embedded.process import ChildProcess
@@ -33,6 +35,10 @@ from figures import Figure, Goal, at_least, at_most, middle, ratio
 from library import fill
 from stage import Stage
 
+_ALL: Final = "all checks and limits"
+_CHECKS: Final = "checks alone"
+_BARE: Final = "bare"
+_TURN_SECONDS: Final = 1.5
 _CLIENTS: Final = 4
 _FEW: Final = 1_000
 _MANY: Final = 1_000_000
@@ -45,10 +51,10 @@ def measure(stage: Stage, *, quick: bool) -> list[Figure]:
     many = _MANY_IF_QUICK if quick else _MANY
     owner = _owner(stage)
     small, large = (_house(stage, owner, count) for count in (_FEW, many))
-    with _served(stage, small, owner) as (product, bare):
-        rates = _rates(product, bare, rounds=5 if quick else 15)
+    with _served(stage, small, owner) as apis:
+        turns = _in_rounds(stage, apis, rounds=5 if quick else 15)
     return [
-        *_throughput(rates),
+        *_compared(turns),
         *_growth(stage, small, large, many=many, calls=40 if quick else 120),
     ]
 
@@ -60,6 +66,7 @@ def measure(stage: Stage, *, quick: bool) -> list[Figure]:
 class Api:
     """Where a page of fifty documents is asked for, and the request for it."""
 
+    name: str
     port: int
     request: bytes
 
@@ -75,8 +82,8 @@ class Api:
         while left:
             left -= len(connection.recv(left))
 
-    def rate(self, seconds: float) -> float:
-        """Pages per second that all clients get together, each on a connection of its own."""
+    def pages(self, seconds: float) -> int:
+        """The pages that all clients get together, each on a connection of its own."""
         end = time.perf_counter() + seconds
 
         def work(_: int) -> int:
@@ -88,7 +95,7 @@ class Api:
             return asked
 
         with ThreadPoolExecutor(_CLIENTS) as pool:
-            return sum(pool.map(work, range(_CLIENTS))) / seconds
+            return sum(pool.map(work, range(_CLIENTS)))
 
     def answers(self) -> bool:
         try:
@@ -99,62 +106,101 @@ class Api:
         return True
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What one API did in one round: pages a second, and the processor time of each.
+
+    ``own`` is that of gunicorn and its workers, ``in_all`` also that of PostgreSQL and Redis.
+    """
+
+    rate: float
+    own: float
+    in_all: float
+
+
 @contextmanager
-def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[tuple[Api, Api]]:
+def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[dict[Api, int]]:
+    """The three APIs, and the main process of each."""
     path = f"/api/tenants/{house.tenant_id}/documents"
-    product = Api(free_port(), _request(path, f"Authorization: Bearer {_token(stage, owner)}\r\n"))
-    bare = Api(free_port(), _request("/documents"))
+    asked = _request(path, f"Authorization: Bearer {_token(stage, owner)}\r\n")
     environment = stage.environment | {
         "BARE_CONNINFO": _conninfo(stage, house),
         "PYTHONPATH": str(anchor.ROOT / "bench"),
     }
-    commands = [
-        Application(anchor.BACKEND, stage.folder, environment, api.port).api()
-        for api in (product, bare)
-    ]
+    product, unlimited, bare = (
+        Api(name, free_port(), request)
+        for name, request in ((_ALL, asked), (_CHECKS, asked), (_BARE, _request("/documents")))
+    )
+    commands = {
+        api: Application(anchor.BACKEND, stage.folder, environment | more, api.port).api()
+        for api, more in (
+            (product, {}),
+            (unlimited, {"RATE_LIMITS": "false"}),
+            (bare, {}),
+        )
+    }
     no_hooks = stage.folder / "bare.conf.py"  # those of the product's folder ask for its figures
     no_hooks.touch()
-    program = [part.replace("wsgi:app", "bare:app") for part in commands[1].program]
-    commands[1] = replace(
-        commands[1],
+    program = [part.replace("wsgi:app", "bare:app") for part in commands[bare].program]
+    commands[bare] = replace(
+        commands[bare],
         program=[*program, "--config", str(no_hooks)],
         log=stage.folder / "bare.log",
     )
     with ExitStack() as stack:
-        for api, command in zip((product, bare), commands, strict=True):
-            child = stack.enter_context(ChildProcess(command))
+        children = {api: stack.enter_context(ChildProcess(each)) for api, each in commands.items()}
+        for api, child in children.items():
             child.wait_until(api.answers, seconds=60)
-        yield product, bare
+        yield {api: child.pid for api, child in children.items()}
 
 
 def _request(path: str, headers: str = "") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n{headers}\r\n".encode()
 
 
-def _rates(product: Api, bare: Api, *, rounds: int) -> list[tuple[float, float]]:
-    rates = []
+def _in_rounds(stage: Stage, apis: Mapping[Api, int], *, rounds: int) -> dict[str, list[Turn]]:
+    turns: dict[str, list[Turn]] = {api.name: [] for api in apis}
     for number in range(-1, rounds):
-        first, second = (product, bare) if number % 2 else (bare, product)
-        found = {first: first.rate(1.5), second: second.rate(1.5)}
-        if number >= 0:  # the first round only warms up
-            rates.append((found[product], found[bare]))
-    return rates
+        for api in list(apis)[:: 1 if number % 2 else -1]:
+            turn = _turn(stage, api, apis[api])
+            if number >= 0:  # the first round only warms up
+                turns[api.name].append(turn)
+    return turns
 
 
-def _throughput(rates: Sequence[tuple[float, float]]) -> list[Figure]:
-    names = ("a page of 50, all checks", "a page of 50, bare")
-    return [
-        *(
-            Figure(
-                name=name,
-                value=statistics.median(each),
-                unit="/s",
-                note=middle(each),
-            )
-            for name, each in zip(names, zip(*rates, strict=True), strict=True)
-        ),
-        ratio("all checks / bare", [ours / bare for ours, bare in rates], goal=at_least(0.6)),
-    ]
+def _turn(stage: Stage, api: Api, main: int) -> Turn:
+    servers = (main, stage.server_pid, stage.redis_pid)
+    before = [family_seconds(pid) for pid in servers]
+    pages = api.pages(_TURN_SECONDS)
+    used = [family_seconds(pid) - then for pid, then in zip(servers, before, strict=True)]
+    return Turn(pages / _TURN_SECONDS, used[0] / pages, sum(used) / pages)
+
+
+def _compared(turns: Mapping[str, Sequence[Turn]]) -> list[Figure]:
+    """Processor time tells the price of a page whatever else the machine is doing."""
+    figures = []
+    for name, each in turns.items():
+        rates, times = [turn.rate for turn in each], [1e6 * turn.own for turn in each]
+        rest = statistics.median(1e6 * (turn.in_all - turn.own) for turn in each)
+        note = f"{middle(times)}; PostgreSQL and Redis {rest:.0f} us more"
+        figures += [
+            Figure(name=name, value=statistics.median(rates), unit="/s", note=middle(rates)),
+            Figure(name=f"{name}: time", value=statistics.median(times), unit="us", note=note),
+        ]
+    for name in (_ALL, _CHECKS):
+        pairs = list(zip(turns[name], turns[_BARE], strict=True))
+        goal = at_least(0.6)
+        figures += [
+            ratio(f"{name} / bare", [ours.rate / bare.rate for ours, bare in pairs], goal=goal),
+            *(
+                ratio(f"{name} / bare, by {what}", values, goal=goal if "API" in what else None)
+                for what, values in (
+                    ("the API's processor time", [bare.own / ours.own for ours, bare in pairs]),
+                    ("all servers'", [bare.in_all / ours.in_all for ours, bare in pairs]),
+                )
+            ),
+        ]
+    return figures
 
 
 # Of few against of many.
@@ -197,8 +243,7 @@ def _asking(stage: Stage, house: TenantLocation, query: dict[str, Any]) -> Calla
         given["cursor"] = _cursor_in_the_middle(stage, house, given)
 
     def ask() -> object:
-        with stage.manager.tenant_reads(house) as session:
-            return listing.list_documents(session, cursors=cursors, **given)
+        return listing.list_documents(stage.manager.tenant_rows(house), cursors=cursors, **given)
 
     return ask
 

@@ -35,6 +35,7 @@ class Stage:
 
     admin_url: str
     server_pid: int
+    redis_pid: int
     environment: dict[str, str]
     settings: Settings
     app: Flask
@@ -75,6 +76,7 @@ def staged(max_connections: int = MAX_CONNECTIONS) -> Iterator[Stage]:
         stage = Stage(
             admin_url=postgres.admin_url,
             server_pid=postgres.child.pid,
+            redis_pid=redis.child.pid,
             environment=environment,
             settings=settings,
             app=app,

@@ -1,12 +1,11 @@
 """The wiring, read top to bottom in a minute; nothing imports it but the processes."""
 
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy.orm import Session
 
 from app import figures
 from app.core import (
@@ -295,21 +294,22 @@ class RequestEdge:
     ) -> Caller:
         return access.identify(tokens.verify(authorization), tenant=tenant, any_state=any_state)
 
-    def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Session]:
-        if plane in {"tenant", "tenant_reads"}:
-            return self._open_tenant(caller, reads=plane == "tenant_reads")
+    def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Any]:
+        if plane != "main":
+            return self._open_tenant(plane, caller)
         if caller is None:
             return db.main_session()
         return db.main_session(user_id=caller.user_id, tenant_id=caller.tenant_id)
 
-    def _open_tenant(
-        self, caller: Caller | None, *, reads: bool
-    ) -> AbstractContextManager[TenantSession]:
+    def _open_tenant(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Any]:
         if caller is None or caller.location is None:
             raise LookupError("a route on the tenant plane without a tenant")
         location = cast("TenantLocation", caller.location)
-        if reads:
-            return self._manager.tenant_reads(location)
+        match plane:
+            case "tenant_rows":
+                return nullcontext(self._manager.tenant_rows(location))
+            case "tenant_reads":
+                return self._manager.tenant_reads(location)
         return self._manager.tenant_db_session(location)
 
 

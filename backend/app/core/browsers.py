@@ -37,19 +37,25 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def _tell(response: Response) -> Response:
-        told = {name.lower() for name, _ in response.headers}
-        for name, value in always.items():
-            if name.lower() not in told:
-                response.headers.add(name, value)
+        headers = response.headers
+        told = {name.lower() for name, _ in headers}
+        headers.extend([each for each in always.items() if each[0].lower() not in told])
         if settings.cors_origins:
+            _vary(response)
             _allow_origin(response, settings.cors_origins)
         return response
 
 
+def _vary(response: Response) -> None:
+    if "Vary" in response.headers:
+        response.vary.add("Origin")
+    else:
+        response.headers.add("Vary", "Origin")
+
+
 def _allow_origin(response: Response, origins: tuple[str, ...]) -> None:
     """CORS for tokens in headers: cookies are neither sent nor needed (no Allow-Credentials)."""
-    response.vary.add("Origin")
-    origin = request.headers.get("Origin")
+    origin = request.environ.get("HTTP_ORIGIN")
     if origin not in origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin

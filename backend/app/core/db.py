@@ -6,7 +6,6 @@ Its transactions begin and end here, and nowhere else.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar, cast
 from uuid import UUID
@@ -15,15 +14,14 @@ import psycopg
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, MetaData, Table, text
 from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.util import find_tables
 
 from app.core import deadlines, liveness
 from app.core.errors import AppError, Unavailable
+from app.core.questions import Question
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -47,9 +45,6 @@ class MainModel(DeclarativeBase):
     """A table of the main database."""
 
     metadata = MetaData(naming_convention=NAMING)
-
-
-_DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
 class WrongPlane(TypeError):
@@ -98,55 +93,6 @@ def _tables_of(mapper: Any, clause: ClauseElement | None) -> Iterator[Table]:
 
 class MainSession(PlaneSession):
     plane = MainModel.metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One statement that is asked in every request, with nothing between it and the driver.
-
-    SQLAlchemy's own way from a statement to its rows costs three times what psycopg's does. Where
-    ``depends_on_values``, the server makes a plan for the values of each time: one that is made for
-    any values may read a whole table for some of them.
-    """
-
-    sql: bytes
-    depends_on_values: bool = False
-
-    @classmethod
-    def of(cls, statement: ClauseElement, *, depends_on_values: bool = False) -> "Question":
-        sql = str(statement.compile(dialect=_DIALECT))
-        return cls(sql.encode(), depends_on_values=depends_on_values)
-
-    def ask(self, connection: Connection, values: Mapping[str, object]) -> list[Any]:
-        """The rows, as tuples.
-
-        Raises:
-            DBAPIError: as SQLAlchemy would.
-        """
-        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-        prepare = False if self.depends_on_values else None
-        for listener in connection.dispatch.before_cursor_execute:  # who counts, compares, traces
-            listener(connection, None, self.sql.decode(), values, None, False)
-        try:
-            return driver.execute(self.sql, values, prepare=prepare, binary=True).fetchall()
-        except psycopg.Error as error:
-            deadlines.explain(error)
-            raise self._translated(error, connection, lost=bool(driver.closed)) from error
-
-    def _translated(
-        self, error: psycopg.Error, connection: Connection, *, lost: bool
-    ) -> BaseException:
-        if lost:
-            connection.invalidate(error)
-        return DBAPIError.instance(
-            self.sql.decode(),
-            None,
-            error,
-            psycopg.Error,
-            hide_parameters=True,
-            connection_invalidated=lost,
-            dialect=_DIALECT,
-        )
 
 
 class PlatformUnavailable(Unavailable):
@@ -241,6 +187,11 @@ def main_reads() -> Iterator[Connection]:
     """A connection that reads without a transaction around it: the cheapest single question."""
     with db.engine.connect() as connection:
         yield without_transaction(connection)
+
+
+def ask_main(question: Question, values: Mapping[str, object]) -> list[Any]:
+    """The rows of a question to the main database, without a transaction around it."""
+    return question.ask(db.engine, values)
 
 
 def without_transaction(connection: Connection) -> Connection:

@@ -9,13 +9,12 @@ Nor have jobs, and what a request leaves to the background.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
+from psycopg.pq.abc import PGconn
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
@@ -64,19 +63,24 @@ arrived: ContextVar[float | None] = ContextVar("arrived", default=None)
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-@contextmanager
-def kept(limit: Limit | None) -> Iterator[None]:
+class kept:  # noqa: N801  # read as a verb; a generator's context would cost thrice as much
     """The block's SQL is over when the request's time is; None is no deadline.
 
     Raises:
         DeadlineExceeded: at the first statement that is too late; what cleans up may go on.
     """
-    came = arrived.get() or time.monotonic()
-    token = _current.set(None if limit is None else limit.from_(came))
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_limit", "_token")
+
+    def __init__(self, limit: Limit | None) -> None:
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        came = arrived.get() or time.monotonic()
+        self._token = _current.set(None if self._limit is None else self._limit.from_(came))
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
         arrived.set(None)
 
 
@@ -92,16 +96,14 @@ def watch(engine: Engine) -> None:
     event.listen(engine, "reset", _unbound)
 
 
-def _bound(connection: Connection, *_: Any) -> None:
-    deadline = _current.get()
-    if deadline is None or (now := time.monotonic()) < deadline.free:
+def _bound(connection: object, *_: Any) -> None:
+    if not isinstance(connection, Connection):
+        return  # a question, which bounds itself
+    if (milliseconds := _left()) is None:
         return
-    if now >= deadline.end:
-        raise _exceeded(deadline)
     pooled = connection.connection
     driver: Any = pooled.driver_connection
-    milliseconds = str(ceil(1000 * (deadline.end - now)))
-    driver.execute(_BOUND, (milliseconds, not driver.autocommit))
+    driver.execute(_BOUND, (str(milliseconds), not driver.autocommit))
     if driver.autocommit:  # else it ends with the transaction
         pooled.info["bounded"] = True
 
@@ -109,6 +111,33 @@ def _bound(connection: Connection, *_: Any) -> None:
 def _unbound(connection: Any, record: Any, _state: Any) -> None:
     if record.info.pop("bounded", False) and connection.autocommit and not connection.closed:
         connection.execute("RESET statement_timeout")
+
+
+def bound_alone(pgconn: PGconn, info: dict[Any, Any]) -> None:
+    """Bounds the statement that follows on this connection, in no transaction.
+
+    Raises:
+        DeadlineExceeded: it is too late for it.
+    """
+    if (milliseconds := _left()) is not None:
+        info["bounded"] = True
+        pgconn.exec_(b"SET statement_timeout = %d" % milliseconds)
+
+
+def unbound_alone(pgconn: PGconn, info: dict[Any, Any]) -> None:
+    """Takes back what `bound_alone` set, if anything."""
+    if info.pop("bounded", False):
+        pgconn.exec_(b"RESET statement_timeout")
+
+
+def _left() -> int | None:
+    """In milliseconds, or None while the connection's own limit will do."""
+    deadline = _current.get()
+    if deadline is None or (now := time.monotonic()) < deadline.free:
+        return None
+    if now >= deadline.end:
+        raise _exceeded(deadline)
+    return ceil(1000 * (deadline.end - now))
 
 
 def _explain(context: ExceptionContext) -> None:

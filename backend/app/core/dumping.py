@@ -7,7 +7,9 @@ over as they are. Anything else, a hook, a format, a value of another type, goes
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from operator import attrgetter, itemgetter
+from types import NoneType
 from typing import Any, Final
 from uuid import UUID
 
@@ -84,11 +86,51 @@ def _of_field(field: fields.Field[Any]) -> Dump | None:
     if type(field) is fields.Nested and not (field.many or field.only or field.exclude):
         return _of_schema(field.schema)
     if type(field) is fields.List and not _is_adorned(field.inner):
-        if type(field.inner) not in _PLAIN:
-            of_item = _of_field(field.inner)
-            return None if of_item is None else lambda values: [of_item(each) for each in values]
-        return _of_plain(field.inner)
+        return _of_plain(field.inner) if type(field.inner) in _PLAIN else _of_each(field.inner)
     return None
+
+
+def _of_each(field: fields.Field[Any]) -> Dump | None:
+    """For a list of values with something inside."""
+    of_item = _of_field(field)
+    if of_item is None:
+        return None
+    if isinstance(field, fields.Nested) and (kinds := _kinds_by_column(field.schema)):
+        return lambda rows: rows if _fit(rows, kinds) else [of_item(row) for row in rows]
+    return lambda values: [of_item(each) for each in values]
+
+
+_Kinds = frozenset[type]
+
+
+def _kinds_by_column(schema: Schema) -> Mapping[str, tuple[_Kinds, _Kinds]] | None:
+    """The types of each field's values, and of what these hold; None where some are renamed."""
+    kinds: dict[str, tuple[_Kinds, _Kinds]] = {}
+    for name, field in schema.dump_fields.items():
+        inner = field.inner if isinstance(field, fields.List) else field
+        if type(inner) not in _PLAIN or not {field.data_key, field.attribute} <= {None, name}:
+            return None
+        plain = frozenset({_PLAIN[type(inner)], NoneType})
+        kinds[name] = (plain, plain) if inner is field else (frozenset({list, NoneType}), plain)
+    return kinds
+
+
+def _fit(rows: Any, kinds: Mapping[str, tuple[_Kinds, _Kinds]]) -> bool:
+    """Whether these are dicts that say just what their dump would: a query's rows.
+
+    Looked at column by column, which takes a quarter of the time that row by row does.
+    """
+    if set(map(type, rows)) != {dict} or set(map(tuple, rows)) != {tuple(kinds)}:
+        return False
+    columns = zip(*map(dict.values, rows), strict=True)
+    for column, (outer, inner) in zip(columns, kinds.values(), strict=True):
+        if not outer.issuperset(map(type, column)):
+            return False
+        if list in outer and not inner.issuperset(
+            map(type, chain.from_iterable(filter(None, column)))
+        ):
+            return False
+    return True
 
 
 def _of_plain(field: fields.Field[Any]) -> Dump | None:

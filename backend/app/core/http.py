@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property, wraps
+from functools import cache, cached_property, lru_cache, wraps
 from typing import Any, Final, Literal, Protocol, cast
 
 from flask import Response, after_this_request, current_app, g, request
@@ -23,14 +23,15 @@ from app.core.deprecation import Deprecation
 from app.core.dumping import Dump, dumper
 from app.core.errors import AppError, Forbidden, Unprocessable
 from app.core.events import Origin, originating
-from app.core.idempotency import Once, OnceByKey, attempted
+from app.core.idempotency import Once, OnceByKey, give_back
 from app.core.logs import log_context
 from app.core.multipart import IncomingFile, incoming_file
 from app.core.tenant_names import TenantName, current_tenant_names
 from app.core.throttle import Attempt, Throttle, Throttled, current_counters
 
 # On "tenant_reads" no transaction is opened: each statement stands alone, and none may write.
-Plane = Literal["main", "tenant", "tenant_reads"]
+# "tenant_rows" is the same for questions alone (`core.questions`), at a fraction of the price.
+Plane = Literal["main", "tenant", "tenant_reads", "tenant_rows"]
 # Opens one transaction on a plane, in the caller's name.
 OpenPlane = Callable[[Plane], AbstractContextManager[Session]]
 
@@ -56,7 +57,7 @@ class Edge(Protocol):
         ...
 
     def open_session(self, plane: Plane, caller: Caller | None) -> AbstractContextManager[Session]:
-        """One transaction on the plane, in the caller's name."""
+        """One transaction on the plane, in the caller's name; `Plane` says where there is none."""
         ...
 
 
@@ -182,20 +183,15 @@ def _wrapped(
     def wrapper(**path: Any) -> Response:
         if stated.deprecated is not None:
             after_this_request(stated.deprecated.tell)
-        with (
-            log_context(request_id=g.request_id),
-            deadlines.kept(stated.time_limit),
-            refusals.recorded(stated.allow),
-        ):
-            caller = _admit(stated, path)
-            with log_context(**_who(caller)), originating(_origin(caller)):
-                given = {"caller": caller, **path, **_payloads(stated)}
-                with attempted(_once(stated, caller, given)) as once:
-                    if once.answer is not None:  # not one more attempt, so it is not counted
-                        return once.answer
-                    given["once"] = once
-                    given["attempt"] = _count(stated, caller, given.get("body"))
-                    return once.end(_call(stated, view, given, wanted))
+        with log_context(request_id=g.request_id), deadlines.kept(stated.time_limit):
+            try:
+                caller = _admit(stated, path)
+                with log_context(**_who(caller)), originating(_origin(caller)):
+                    given = {"caller": caller, **path, **_payloads(stated)}
+                    return _done_once(stated, view, given, wanted)
+            except (Forbidden, NotAMember) as error:
+                refusals.record_refusal(error, stated.allow)
+                raise
 
     wrapper.endpoint = stated  # type: ignore[attr-defined]
     return wrapper
@@ -218,7 +214,7 @@ def _admit(stated: Endpoint, path: dict[str, Any]) -> Caller | None:
     try:
         tenant = current_tenant_names().of(request, path.get("tenant_id"))
         caller = g.caller = current_edge().identify(
-            request.headers.get("Authorization"), tenant, any_state=stated.any_state
+            request.environ.get("HTTP_AUTHORIZATION"), tenant, any_state=stated.any_state
         )
     except AppError:
         _limit(stated, None)
@@ -258,7 +254,7 @@ def _origin(caller: Caller | None) -> Origin:
 def _payloads(stated: Endpoint) -> dict[str, object]:
     loaded: dict[str, object] = {}
     if stated.query is not None:
-        loaded["query"] = _load(stated.query, _arguments(stated.query))
+        loaded["query"] = {**_load_query(stated.query, request.query_string)}
     if stated.body is not None:
         absent = not stated.body_required and payloads.no_body()
         raw = loaded["raw"] = b"{}" if absent else payloads.json_bytes()
@@ -270,8 +266,11 @@ def _payloads(stated: Endpoint) -> dict[str, object]:
     return loaded
 
 
-def _arguments(schema: type[Schema]) -> Mapping[str, object]:
-    return payloads.query_arguments(repeatable=_lists(schema))
+@lru_cache(maxsize=512)
+def _load_query(schema: type[Schema], _query_string: bytes) -> Mapping[str, object]:
+    """Of the current request: programs send the same query again and again."""
+    arguments = payloads.query_arguments(repeatable=_lists(schema))
+    return cast("Mapping[str, object]", _load(schema, arguments))
 
 
 @cache
@@ -312,6 +311,21 @@ def _once(stated: Endpoint, caller: Caller | None, given: dict[str, Any]) -> Onc
         open_session=lambda: edge.open_session(plane, caller),
         dump=lambda result: _answer(stated, result),
     )
+
+
+def _done_once(
+    stated: Endpoint, view: Callable[..., Any], given: dict[str, Any], wanted: frozenset[str]
+) -> Response:
+    once = given["once"] = _once(stated, given["caller"], given)
+    once.begin()
+    if once.answer is not None:  # not one more attempt, so it is not counted
+        return once.answer
+    try:
+        given["attempt"] = _count(stated, given["caller"], given.get("body"))
+        return once.end(_call(stated, view, given, wanted))
+    except BaseException as error:
+        give_back(once, error)
+        raise
 
 
 def _count(stated: Endpoint, caller: Caller | None, body: Any) -> Attempt | None:

@@ -10,9 +10,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol, cast
 from uuid import UUID
 
@@ -120,9 +121,11 @@ class Once:
     attempt has the same. ``remember`` belongs into the last transaction of the work.
     """
 
-    def __init__(self) -> None:
-        self.id = ids.new_id()
-        self.answer: Response | None = None
+    answer: Response | None = None
+
+    @cached_property
+    def id(self) -> UUID:
+        return ids.new_id()
 
     def begin(self) -> None:
         """Takes the key, or finds its answer."""
@@ -151,7 +154,6 @@ class OnceByKey(Once):
         open_session: Callable[[], AbstractContextManager[Session]],
         dump: Callable[[object], Response],
     ) -> None:
-        super().__init__()
         self._caller, self._open, self._dump = caller, open_session, dump
         self._key = hashlib.sha256(key.encode()).digest()
         self._fingerprint = _fingerprint(body, file)
@@ -213,18 +215,12 @@ class OnceByKey(Once):
                 _keys().renew(session, self._held)
 
 
-@contextmanager
-def attempted(once: Once) -> Iterator[Once]:
-    """Begins it, and gives it back where the block fails."""
-    once.begin()
+def give_back(once: Once, error: BaseException) -> None:
+    """Leaves it to the next attempt, if that can be said just now."""
     try:
-        yield once
-    except BaseException as error:
-        try:
-            once.fail(error)
-        except (AppError, SQLAlchemyError):
-            logger.warning("an idempotency key was not given back; its lease will run out")
-        raise
+        once.fail(error)
+    except (AppError, SQLAlchemyError):
+        logger.warning("an idempotency key was not given back; its lease will run out")
 
 
 def given_key() -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 PING_AFTER_IDLE_SECONDS = 30.0
 
@@ -25,16 +26,34 @@ def watch(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkin")
     def _remember(_connection: Any, record: Any) -> None:
-        record.info["idle_since"] = time.monotonic()
+        begin_idling(record)
 
     @event.listens_for(engine, "checkout")
     def _check(connection: Any, record: Any, _proxy: Any) -> None:
-        idle_since = record.info.get("idle_since")
-        if idle_since is None:
-            return
-        long_idle = time.monotonic() - idle_since > PING_AFTER_IDLE_SECONDS
-        if (long_idle or _readable(connection)) and not _answers(engine, connection):
+        if not _is_sound(engine, connection, record):
             raise DisconnectionError("the server closed this connection")
+
+
+def sound_connection(engine: Engine, record: Any) -> Any:
+    """The driver's connection of a record that was taken from the engine's pool; new if need be."""
+    connection = record.get_connection()
+    if _is_sound(engine, connection, record):
+        return connection
+    record.invalidate()
+    return record.get_connection()
+
+
+def begin_idling(record: ConnectionPoolEntry) -> None:
+    """Said of a record that goes back to its pool."""
+    record.info["idle_since"] = time.monotonic()
+
+
+def _is_sound(engine: Engine, connection: Any, record: ConnectionPoolEntry) -> bool:
+    idle_since = record.info.get("idle_since")
+    if idle_since is None:
+        return True
+    long_idle = time.monotonic() - idle_since > PING_AFTER_IDLE_SECONDS
+    return not (long_idle or _readable(connection)) or _answers(engine, connection)
 
 
 def _readable(connection: Any) -> bool:

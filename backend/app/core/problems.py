@@ -46,8 +46,9 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    g.request_id = request_id_of(request.headers.get("X-Request-Id"))
-    if "\x00" in request.path or "%00" in request.query_string.decode("latin-1"):
+    environ = request.environ
+    g.request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
+    if "\x00" in environ["PATH_INFO"] or "%00" in environ.get("QUERY_STRING", ""):
         raise errors.BadRequest("The address holds a NUL character.")
 
 

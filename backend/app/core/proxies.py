@@ -36,18 +36,19 @@ class TrustedProxies:
     def __init__(self, app: WSGIApplication, networks: Sequence[Network]) -> None:
         self._app = app
         self._networks = networks
+        self._trusts = lru_cache(maxsize=4096)(self._is_trusted)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         told = {name: environ.pop(name) for name in list(environ) if name.startswith(_FORWARDED)}
         peer = parse_address(environ.get("REMOTE_ADDR", ""))
         if peer is not None:
-            environ["REMOTE_ADDR"] = str(peer)
+            environ["REMOTE_ADDR"] = _written(peer)
             if self._trusts(peer):
                 self._believe(environ, told, peer)
         return self._app(environ, start_response)
 
     def _believe(self, environ: WSGIEnvironment, told: dict[str, str], peer: Address) -> None:
-        environ["REMOTE_ADDR"] = str(self._client(told.get("HTTP_X_FORWARDED_FOR", ""), peer))
+        environ["REMOTE_ADDR"] = _written(self._client(told.get("HTTP_X_FORWARDED_FOR", ""), peer))
         # The last one is the word of the proxy that we trust.
         host = told.get("HTTP_X_FORWARDED_HOST", "").rpartition(",")[2].strip()
         if _HOST.fullmatch(host):
@@ -71,7 +72,7 @@ class TrustedProxies:
                 break
         return client
 
-    def _trusts(self, address: Address) -> bool:
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 
 
@@ -83,6 +84,9 @@ def parse_address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+_written: Final = lru_cache(maxsize=4096)(str)
 
 
 def _hop(text: str) -> Address | None:

@@ -15,13 +15,13 @@ cannot count, requests pass uncounted, and the figures and the log say so.
 import logging
 import time
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from math import ceil
-from threading import Lock
+from threading import Lock, local
 from typing import Final, cast
 
 from flask import Flask, Response, current_app, g, request
-from redis import Redis
+from redis import Connection, Redis
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError, RedisError
 
@@ -37,6 +37,8 @@ _STEPS: Final = 60
 _MICROSECONDS: Final = 1_000_000
 # How long Redis is left alone after it failed: one request in so many seconds waits for it.
 _PAUSE_SECONDS: Final = 5.0
+# What is counted: names of limits, and whose requests each of them counts.
+Subjects = tuple[tuple[str, str], ...]
 
 # KEYS: one hash per limit: "n" requests up to step "at", and how many of them fell into each step
 # of the window. ARGV: the length of a step, then each limit's requests. Times are the server's, in
@@ -123,16 +125,18 @@ class Rates:
             "address": settings.requests_per_address,
         }
         self._pause = Pause()
-        self._key = lru_cache(maxsize=4096)(partial(counters.key, "requests"))
+        self._key = partial(counters.key, "requests")
+        self._own = local()
+        self._packer = self._new_connection()
+        self._policy = cache(self._said)
+        self._command = lru_cache(maxsize=4096)(self._packed)
 
     def count(self, subjects: dict[str, str]) -> Counted | None:
         """Counts one request of these subjects, by name of limit; None where nobody counts."""
         if not self._pause.may_ask():
             return None
-        keys = [self._key(name, each) for name, each in subjects.items()]
-        step = self._window * _MICROSECONDS // _STEPS
         try:
-            answer = self._ask(keys, [step, *(self._limits[name] for name in subjects)])
+            answer = self._ask(tuple(subjects.items()))
         except RedisError as error:
             self._pause.begin(error)
             return None
@@ -144,28 +148,46 @@ class Rates:
         seconds = ceil(wait / _MICROSECONDS)
         return Counted(left=found, refused=list(subjects)[refusing - 1], wait=seconds)
 
-    def _ask(self, keys: list[str], arguments: list[int]) -> object:
-        """By a connection of the client's: its own way to one takes twice the time."""
-        pool = self.redis.connection_pool
-        connection = pool.get_connection()
+    def _ask(self, subjects: Subjects) -> object:
+        """By a connection of the thread's own: the client's way to one takes twice as long."""
         try:
-            connection.send_command(  # type: ignore[no-untyped-call]
-                "EVALSHA", self._script.sha, len(keys), *keys, *arguments
-            )
+            connection = self._own.connection
+        except AttributeError:
+            connection = self._own.connection = self._new_connection()
+        try:
+            connection.send_packed_command([self._command(subjects)], check_health=False)
             return connection.read_response()
         except (NoScriptError, ConnectionLost):  # a server, or a connection, that is new
+            keys, arguments = self._asked(subjects)
             return self._script(keys=keys, args=arguments)
-        finally:
-            pool.release(connection)
+
+    def _asked(self, subjects: Subjects) -> tuple[list[str], list[int]]:
+        step = self._window * _MICROSECONDS // _STEPS
+        keys = [self._key(name, each) for name, each in subjects]
+        return keys, [step, *(self._limits[name] for name, _ in subjects)]
+
+    def _packed(self, subjects: Subjects) -> bytes:
+        """The question about these subjects, as it is sent: it never changes."""
+        keys, arguments = self._asked(subjects)
+        command = ("EVALSHA", self._script.sha, len(keys), *keys, *arguments)
+        return b"".join(self._packer.pack_command(*command))  # type: ignore[no-untyped-call]
+
+    def _new_connection(self) -> Connection:
+        """One that connects when it is first used."""
+        pool = self.redis.connection_pool
+        return cast("Connection", pool.connection_class(**pool.connection_kwargs))
 
     def headers(self, counted: Counted) -> dict[str, str]:
         """draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4."""
-        policies = [f'"{name}";q={self._limits[name]};w={self._window}' for name in counted.left]
         left = [
             f'"{name}";r={left}' + (f";t={counted.wait}" if name == counted.refused else "")
             for name, left in counted.left.items()
         ]
-        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(left)}
+        policy = self._policy(tuple(counted.left))
+        return {"RateLimit-Policy": policy, "RateLimit": ", ".join(left)}
+
+    def _said(self, names: tuple[str, ...]) -> str:
+        return ", ".join(f'"{name}";q={self._limits[name]};w={self._window}' for name in names)
 
 
 class Pause:

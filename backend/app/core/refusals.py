@@ -5,8 +5,6 @@ are recorded up to a number an hour, then it is recorded once that there are mor
 not fill the trail.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 from uuid import UUID
@@ -43,19 +41,14 @@ class AccessRefused(Event):
     tenant_id: UUID | None
 
 
-@contextmanager
-def recorded(permission: str) -> Iterator[None]:
-    """Records what the block refuses to somebody, after its transaction, and refuses it."""
-    try:
-        yield
-    except (Forbidden, NotAMember) as error:
-        caller: Caller | None = g.get("caller")
-        if isinstance(error, NotAMember):
-            _record(error, permission, error.user_id, error.session_id, None)
-        elif caller is not None and not error.told:
-            member_of = None if caller.role is None else caller.tenant_id
-            _record(error, permission, caller.user_id, caller.session_id, member_of)
-        raise
+def record_refusal(error: Forbidden | NotAMember, permission: str) -> None:
+    """Records what was refused to somebody; called after the transaction of what was refused."""
+    caller: Caller | None = g.get("caller")
+    if isinstance(error, NotAMember):
+        _record(error, permission, error.user_id, error.session_id, None)
+    elif caller is not None and not error.told:
+        member_of = None if caller.role is None else caller.tenant_id
+        _record(error, permission, caller.user_id, caller.session_id, member_of)
 
 
 def _record(

@@ -7,6 +7,7 @@ the same one's, is decided where access is (`Edge.identify`).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from app.settings import Settings
 
 HEADER: Final = "X-Tenant-Slug"
 CURRENT: Final = "current"
+_VARIABLE: Final = "HTTP_X_TENANT_SLUG"
 _PORT: Final = re.compile(r":\d*\Z")
 
 
@@ -62,6 +64,7 @@ class TenantNames:
     def __init__(self, *, public_host: str, base_domain: str | None) -> None:
         self._own = {public_host, base_domain}
         self._below = None if base_domain is None else f".{base_domain}"
+        self._of_host = lru_cache(maxsize=4096)(self._named_by)
 
     def of(self, request: Request, path: UUID | Literal["current"] | None) -> TenantName | None:
         """The tenant's names, or None for a route that is of no tenant.
@@ -73,8 +76,8 @@ class TenantNames:
         if path is None:
             return None
         tenant_id = path if isinstance(path, UUID) else None
-        given = (request.headers.get(HEADER) or "").strip().lower() or None
-        subdomain, domain = self._of_host(request.host)
+        given = request.environ.get(_VARIABLE, "").strip().lower() or None
+        subdomain, domain = self._of_host(request.environ.get("HTTP_HOST") or request.host)
         if given and subdomain and given != subdomain:
             raise TenantMismatch
         slug = given or subdomain
@@ -82,7 +85,7 @@ class TenantNames:
             raise TenantNotNamed(f"Name the tenant: by {HEADER}, or by its domain.")
         return TenantName(id=tenant_id, slug=slug, domain=domain)
 
-    def _of_host(self, host: str) -> tuple[str | None, str | None]:
+    def _named_by(self, host: str) -> tuple[str | None, str | None]:
         """The slug or else the domain that a Host header names, if it names any tenant."""
         name = _PORT.sub("", host).rstrip(".").lower()
         if name in self._own:

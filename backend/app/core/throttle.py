@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 from math import ceil
 from operator import itemgetter
@@ -283,6 +284,7 @@ def current_counters() -> Counters:
     return cast("Counters", current_app.extensions["counters"])
 
 
+@lru_cache(maxsize=4096)
 def site_of(address: str | None) -> str:
     """What counts as one client: an IPv4 address, or the site of an IPv6 address."""
     parsed = parse_address(address or "")

@@ -26,9 +26,10 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     """The route and not the address: a signed link is a password, and anybody may write a path."""
     seconds = time.monotonic() - g.begun
-    # A client may send any word as a method.
-    method = request.method if request.method in _METHODS else "other"
-    route = "none" if request.url_rule is None else request.url_rule.rule
+    method, rule = request.method, request.url_rule
+    if method not in _METHODS:  # a client may send any word
+        method = "other"
+    route = "none" if rule is None else rule.rule
     status = response.status_code
     metrics.observe_request(method=method, route=route, status=status, seconds=seconds)
     limit = rates.outcome()

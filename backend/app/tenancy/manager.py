@@ -27,7 +27,7 @@ from app.tenancy.migrations.rendering import Recipe
 from app.tenancy.names import Installation, tenant_database_name
 from app.tenancy.server import Connection, Server, comment_of, database_exists
 from app.tenancy.servers import DEFAULT_SERVER, Servers
-from app.tenancy.sessions import TenantReads, TenantSession
+from app.tenancy.sessions import TenantReads, TenantRows, TenantSession
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,14 @@ class TenantDatabaseManager:
         location = self._locate(tenant)
         with located(location), TenantReads(self.engine, location) as session:
             yield session
+
+    def tenant_rows(self, tenant: str | TenantLocation) -> TenantRows:
+        """What asks single questions, each on a connection that it has for that moment.
+
+        Raises:
+            NotFound: no tenant has this database.
+        """
+        return TenantRows(self.engine, self._locate(tenant))
 
     # Life of a tenant's database.
 

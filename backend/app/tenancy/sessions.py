@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from app.core.db import PlaneSession, Question, transaction, without_transaction
-from app.tenancy.locations import TenantLocation
+from app.core.db import PlaneSession, transaction, without_transaction
+from app.core.questions import Question
+from app.tenancy.locations import TenantLocation, located
 from app.tenancy.models import TenantModel
 from app.tenancy.server import Server
 
@@ -34,15 +36,6 @@ class TenantSession(PlaneSession):
 class TenantReads(TenantSession):
     """Each of its statements stands alone: there is no transaction, and so nothing to write in."""
 
-    def ask(self, question: Question, values: Mapping[str, object]) -> list[Any]:
-        """The rows of a question that is asked in every request.
-
-        It takes a connection for itself, and spares what a session does around a statement.
-        """
-        with self.get_bind().connect() as connection:
-            self.claim(connection)
-            return question.ask(connection, values)
-
     def claim(self, connection: Connection) -> None:
         super().claim(connection)
         without_transaction(connection)
@@ -51,6 +44,26 @@ class TenantReads(TenantSession):
         if self.new or self.dirty or self.deleted:
             raise TypeError("a session that only reads has nothing to flush")
         super().flush(objects)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRows:
+    """Asks the tenant's database single questions: no session, no transaction, no entities.
+
+    For what is asked in every request.
+    """
+
+    engine: Engine
+    location: TenantLocation
+
+    @property
+    def tenant_id(self) -> UUID:
+        return self.location.tenant_id
+
+    def ask(self, question: Question, values: Mapping[str, object]) -> list[Any]:
+        """The rows, as tuples; see `Question.ask`."""
+        with located(self.location):
+            return question.ask(self.engine, values, tenant=self.location.key)
 
 
 @contextmanager

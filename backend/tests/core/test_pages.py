@@ -3,7 +3,6 @@
 from uuid import uuid4
 
 import pytest
-from itsdangerous import URLSafeSerializer
 
 from app.core.errors import Unprocessable
 from app.core.ids import new_id
@@ -22,18 +21,29 @@ def test_a_cursor_is_opened_by_who_made_it() -> None:
         Cursors("another secret key of 32 characters").load(cursor)
 
 
-def test_another_purposes_signature_is_no_cursor() -> None:
-    for salt in ("file-link", "itsdangerous", ""):
-        forged = URLSafeSerializer(SECRET, salt=salt).dumps(new_id().hex)
+def test_a_cursor_continues_what_it_was_made_for() -> None:
+    query = ["documents", new_id(), {"tags": ["plan"]}]
+    cursor = CURSORS.dump_position(["Report", 7, None], query=query)
+    assert CURSORS.load_position(cursor, query=query) == ["Report", 7, None]
+    for other in (None, [], [*query, "more"], ["documents", new_id(), {"tags": ["plan"]}]):
         with pytest.raises(Unprocessable):
-            CURSORS.load(forged)
+            CURSORS.load_position(cursor, query=other)
+    with pytest.raises(Unprocessable):
+        CURSORS.load(cursor)
+
+
+def test_a_changed_cursor_is_none() -> None:
+    cursor = CURSORS.dump(new_id())
+    for place, letter in enumerate(cursor[:-1]):  # the last one has bits to spare
+        changed = cursor[:place] + ("A" if letter != "A" else "B") + cursor[place + 1 :]
+        with pytest.raises(Unprocessable):
+            CURSORS.load(changed)
 
 
 @pytest.mark.parametrize("content", [None, 1, "", "no id", [], {}, ["x"], True, 1.5, "x" * 1000])
 def test_what_is_signed_and_no_id(content: object) -> None:
-    forged = URLSafeSerializer(SECRET, salt="cursor").dumps(content)
     with pytest.raises(Unprocessable) as raised:
-        CURSORS.load(forged)
+        CURSORS.load(CURSORS.dump_position([content], query=None))
     assert set(raised.value.errors or {}) == {"cursor"}
 
 

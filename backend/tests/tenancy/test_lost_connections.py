@@ -19,8 +19,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
 from app.core import ids
-from app.core.db import Question, main_session
+from app.core.db import main_session
 from app.core.errors import Unavailable
+from app.core.questions import Question
 from app.tenancy import connections
 from app.tenancy.connections import TenantBusy, WrongTenant
 from app.tenancy.locations import NoTenant, TenantLocation, located
@@ -95,20 +96,34 @@ def test_a_session_carried_into_another_context_stays_with_its_tenant(
 def test_reads_carried_into_another_context_reach_no_tenant(
     manager: TenantDatabaseManager, acme: TenantLocation, globex: TenantLocation
 ) -> None:
-    where = Question(b"SELECT current_database()")
+    where = text("SELECT current_database()")
     with manager.tenant_reads(acme) as session:
-        assert session.ask(where, {}) == [(acme.database,)]
+        assert session.scalar(where) == acme.database
+        session.close()
         with located(globex), pytest.raises(WrongTenant):
-            session.ask(where, {})
+            session.scalar(where)
+        session.close()
     with pytest.raises(NoTenant):
-        session.ask(where, {})
+        session.scalar(where)
+
+
+def test_questions_reach_their_own_tenant_in_any_context(
+    manager: TenantDatabaseManager, acme: TenantLocation, globex: TenantLocation
+) -> None:
+    where, rows = Question(b"SELECT current_database()"), manager.tenant_rows(acme)
+    with located(globex):
+        assert rows.ask(where, {}) == [(acme.database,)]
+        with pytest.raises(WrongTenant):  # as if the pool had lent another tenant's connection
+            where.ask(manager.engine, {}, tenant=acme.key)
+    assert rows.ask(where, {}) == [(acme.database,)]
+    with pytest.raises(NoTenant):
+        where.ask(manager.engine, {}, tenant=acme.key)
 
 
 def test_who_read_a_tenants_data_leaves_a_connection_for_transactions(
     manager: TenantDatabaseManager, acme: TenantLocation
 ) -> None:
     with manager.tenant_reads(acme) as reads:
-        reads.ask(Question(b"SELECT 1"), {})
         reads.scalar(text("SELECT 1"))
     with suppress(ZeroDivisionError), manager.tenant_db_session(acme) as session:
         session.execute(text("SELECT set_config('app.note', 'rolled back', false)"))

@@ -1,24 +1,22 @@
 """The one query of the access check."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
-
-from app.core.db import Question
+from app.core.db import ask_main
+from app.core.questions import Question
 from app.core.tenant_names import TenantName
 
 # Narrow SECURITY DEFINER functions: the one way across row level security.
-_RESOLVE: Final = Question(b"SELECT * FROM resolve_access(%(session_id)s, %(tenant_id)s)")
+_RESOLVE: Final = Question(b"SELECT * FROM resolve_access($1, $2)", ("session_id", "tenant_id"))
 _RESOLVE_NAMED: Final = Question(
-    b"SELECT access.*, named.agrees FROM name_tenant(%(id)s, %(slug)s, %(domain)s) named"
-    b" JOIN LATERAL resolve_access(%(session_id)s, named.tenant_id) access ON true"
+    b"SELECT access.*, named.agrees FROM name_tenant($1, $2, $3) named"
+    b" JOIN LATERAL resolve_access($4, named.tenant_id) access ON true",
+    ("id", "slug", "domain", "session_id"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """A live session, and the tenant asked for if its user is a member.
 
     ``opens``: the session was authenticated by what the tenant takes.
@@ -41,14 +39,12 @@ class Access:
     names_agree: bool = True
 
 
-def resolve_access(
-    connection: Connection, *, session_id: UUID, tenant: TenantName | None
-) -> Access | None:
+def resolve_access(*, session_id: UUID, tenant: TenantName | None) -> Access | None:
     """None where the session is unknown, revoked or expired, or its user is inactive."""
     if tenant is None or (tenant.slug is None and tenant.domain is None):
         key = {"tenant_id": None if tenant is None else tenant.id}
-        rows = _RESOLVE.ask(connection, key | {"session_id": session_id})
+        rows = ask_main(_RESOLVE, key | {"session_id": session_id})
     else:
         names = {"id": tenant.id, "slug": tenant.slug, "domain": tenant.domain}
-        rows = _RESOLVE_NAMED.ask(connection, names | {"session_id": session_id})
+        rows = ask_main(_RESOLVE_NAMED, names | {"session_id": session_id})
     return Access(*rows[0]) if rows else None

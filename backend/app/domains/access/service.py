@@ -1,7 +1,7 @@
 """Turns a token's claims into a `Caller`, or refuses. Nothing here is cached."""
 
 from app.core.caller import Caller, NotAMember
-from app.core.db import main_reads, main_session
+from app.core.db import main_session
 from app.core.errors import Unauthenticated
 from app.core.tenant_names import TenantMismatch, TenantName
 from app.core.tokens import AccessClaims
@@ -29,8 +29,7 @@ def identify(claims: AccessClaims, *, tenant: TenantName | None, any_state: bool
         TenantSuspended, TenantNotReady, TenantDeleted: the tenant's state bars it, unless
             ``any_state``; a deleted one is seen by those who may restore it.
     """
-    with main_reads() as connection:
-        access = queries.resolve_access(connection, session_id=claims.session_id, tenant=tenant)
+    access = queries.resolve_access(session_id=claims.session_id, tenant=tenant)
     if access is None or access.user_id != claims.user_id:
         raise Unauthenticated("This session has ended; sign in again.")
     permissions = policy.permissions(role=access.role, platform_role=access.platform_role)

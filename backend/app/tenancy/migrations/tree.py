@@ -101,7 +101,11 @@ class Tree:
         return breaking[-1] if breaking else upto[0].id
 
     def knows(self, revision: str) -> bool:
-        return any(each.id == revision for each in self.revisions)
+        return revision in self._ids
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(each.id for each in self.revisions)
 
     def place(self, revision: str | None) -> int:
         """Its index among the revisions; -1 for an empty database.

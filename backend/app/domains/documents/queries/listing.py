@@ -29,10 +29,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import DateTime, Integer, Text, Uuid
 
-from app.core.db import Question
+from app.core.questions import Question
 from app.domains.documents.models import Document, File, FileText
 from app.domains.documents.queries import CONFIGURATION
-from app.tenancy.sessions import TenantReads
+from app.tenancy.sessions import TenantRows
 
 # In the order in which a document is shown.
 _COLUMNS: Final[tuple[InstrumentedAttribute[Any], ...]] = (
@@ -106,7 +106,7 @@ FILTERS: Final[Mapping[str, Callable[[], ColumnElement[bool]]]] = {
 
 
 def page(
-    session: TenantReads,
+    session: TenantRows,
     *,
     sort: str,
     descending: bool,

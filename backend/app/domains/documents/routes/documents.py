@@ -18,7 +18,7 @@ from app.domains.documents.service import bulk, documents, listing, quota, recei
 from app.domains.documents.service.files import OpenSession
 from app.domains.documents.service.quota import Limits, Usage
 from app.integrations.storage import current_storage
-from app.tenancy.sessions import TenantReads, TenantSession
+from app.tenancy.sessions import TenantRows, TenantSession
 
 blueprint: Final = Blueprint("documents", __name__)
 
@@ -29,12 +29,12 @@ ONE: Final = DOCUMENTS + "/<uuid:document_id>"
 @blueprint.get(DOCUMENTS)
 @endpoint(
     allow="documents:read",
-    transaction="tenant_reads",
+    transaction="tenant_rows",
     query=schemas.DocumentQuery,
     returns=schemas.DocumentPage,
     errors=(400, 401, 403, 404, 422, 503),
 )
-def list_documents(session: TenantReads, query: dict[str, Any]) -> Page[dict[str, Any]]:
+def list_documents(session: TenantRows, query: dict[str, Any]) -> Page[dict[str, Any]]:
     """The tenant's documents, newest first unless another order is asked for."""
     return listing.list_documents(session, cursors=current_cursors(), **query)
 

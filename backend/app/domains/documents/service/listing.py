@@ -9,13 +9,13 @@ from app.core.pages import Cursors, Page
 from app.domains.documents.queries import listing
 from app.domains.documents.service.names import checked_tags
 from app.domains.documents.service.processing import folded
-from app.tenancy.sessions import TenantReads
+from app.tenancy.sessions import TenantRows
 
 _ASCENDING: Final = frozenset({"name"})
 
 
 def list_documents(
-    session: TenantReads,
+    session: TenantRows,
     *,
     cursors: Cursors,
     cursor: str | None,
