@@ -74,6 +74,10 @@ security: $(INSTALLED) ## Look for dangerous code, secrets in the tree, and know
 	@git ls-files -z | xargs -0 $(PYTHON) -m detect_secrets.pre_commit_hook --baseline .secrets.baseline
 	@$(IN_BACKEND) -m pip_audit --require-hashes --disable-pip -r requirements.lock --progress-spinner off
 
+.PHONY: alerts
+alerts: $(INSTALLED) ## Play what happens to the alert rules, by promtool (built once, needs Go)
+	@$(IN_BACKEND) -m embedded.promtool
+
 .PHONY: format
 format: $(INSTALLED) ## Format the code, mend what can be mended
 	@$(IN_BACKEND) -m ruff check --fix-only -q . ../scripts ../bench
@@ -85,9 +89,9 @@ bench: $(INSTALLED) ## Measure (bench/)
 
 .PHONY: lock
 lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
-	@$(COMPILE) pyproject.toml -o requirements.lock
-	@$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
-	@$(COMPILE) pyproject.toml --extra containers -o requirements-containers.lock
+	@$(COMPILE) pyproject.toml --extra tracing -o requirements.lock
+	@$(COMPILE) pyproject.toml --extra tracing --extra dev -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml --extra tracing --extra containers -o requirements-containers.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .data stay

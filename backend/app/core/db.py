@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.util import find_tables
 
-from app.core import liveness
+from app.core import liveness, tracing
 from app.core.errors import AppError, Unavailable
 from app.settings import Settings
 
@@ -47,6 +47,7 @@ class MainModel(DeclarativeBase):
 
 
 _DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+_SELECT: tracing.Attributes = {"db.system.name": "postgresql", "db.operation.name": "SELECT"}
 
 
 class WrongPlane(TypeError):
@@ -125,7 +126,8 @@ class Question:
         for listener in connection.dispatch.before_cursor_execute:  # who counts, compares, traces
             listener(connection, None, self.sql.decode(), values, None, False)
         try:
-            return driver.execute(self.sql, values, prepare=prepare, binary=True).fetchall()
+            with tracing.part("SELECT", attributes=_SELECT):
+                return driver.execute(self.sql, values, prepare=prepare, binary=True).fetchall()
         except psycopg.Error as error:
             raise self._translated(error, connection, lost=bool(driver.closed)) from error
 
@@ -184,6 +186,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     with app.app_context():
         for engine in db.engines.values():
             liveness.watch(engine)
+            tracing.watch_engine(engine)
 
 
 def forget_connections() -> None:
