@@ -33,10 +33,7 @@ run: $(INSTALLED) ## Start the whole product on this machine (PORT=4999)
 
 .PHONY: up
 up: ## Start the whole product in containers (PROFILE=minimal, or full)
-	@python3 scripts/generate_secrets.py $(if $(PROFILE),--profile $(PROFILE))
-	@docker compose up --build --detach --wait
-	@sed -n 's/^PUBLIC_URL=/Tenantry answers on /p' .env
-	@sed -n 's/^DEMO_PASSWORD=/petra@platform.example, alice@acme.example, mallory@globex.example: /p' .env
+	@python3 scripts/up.py $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 
 .PHONY: tour
 tour: $(INSTALLED) ## Do the main job over HTTP against `make run`
@@ -72,7 +69,11 @@ lint: $(INSTALLED) ## Check style, types and the contracts between packages
 security: $(INSTALLED) ## Look for dangerous code, secrets in the tree, and known vulnerabilities
 	@$(IN_BACKEND) -m bandit -q -ll -c pyproject.toml -r app *.py ../scripts
 	@git ls-files -z | xargs -0 $(PYTHON) -m detect_secrets.pre_commit_hook --baseline .secrets.baseline
-	@$(IN_BACKEND) -m pip_audit --require-hashes --disable-pip -r requirements.lock --progress-spinner off
+	@$(PYTHON) scripts/audit_packages.py
+
+.PHONY: alerts
+alerts: $(INSTALLED) ## Play what happens to the alert rules, by promtool (built once, needs Go)
+	@$(IN_BACKEND) -m embedded.promtool
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code, mend what can be mended
@@ -93,9 +94,9 @@ soak: $(INSTALLED) ## Watch the API at work for an hour: does it grow?
 
 .PHONY: lock
 lock: $(INSTALLED) ## Pin the dependencies of backend/pyproject.toml
-	@$(COMPILE) pyproject.toml -o requirements.lock
-	@$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
-	@$(COMPILE) pyproject.toml --extra containers -o requirements-containers.lock
+	@$(COMPILE) pyproject.toml --extra tracing -o requirements.lock
+	@$(COMPILE) pyproject.toml --extra tracing --extra dev -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml --extra tracing --extra containers -o requirements-containers.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .data stay

@@ -7,12 +7,12 @@ from celery.signals import heartbeat_sent, setup_logging, worker_process_init
 from app.core import db, logs
 from app.core.heartbeat import Heartbeat
 from app.core.tasks import QUEUES as QUEUES  # noqa: PLC0414  # who starts us asks for them
-from app.factory import create_app
+from app.factory import create_process
 from app.settings import load_settings
 from app.tenancy.startup import check_servers
 
 settings = load_settings(for_jobs=True)
-app = create_app(settings)
+app = create_process(settings, "celery-worker")
 check_servers(app.extensions["tenancy"].server, settings)
 celery = app.extensions["celery"]
 

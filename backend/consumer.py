@@ -17,7 +17,7 @@ from app.core.catalogue import TOPICS
 from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.relaying import InProcess
-from app.factory import create_app, create_delivery, create_relay
+from app.factory import create_delivery, create_process, create_relay
 from app.integrations.kafka import KafkaReader
 from app.settings import Settings, load_settings
 from app.tenancy.startup import check_servers
@@ -30,7 +30,7 @@ _RETRY_EVERY: Final = 0.5
 def main() -> None:
     logs.configure()
     settings = load_settings(for_jobs=True)
-    app = create_app(settings)
+    app = create_process(settings, "worker")
     check_servers(app.extensions["tenancy"].server, settings)
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

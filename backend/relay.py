@@ -5,7 +5,7 @@ import signal
 from threading import Event
 
 from app.core import logs
-from app.factory import create_app, create_relay
+from app.factory import create_process, create_relay
 from app.integrations.kafka import KafkaPublisher
 from app.settings import InvalidSettings, load_settings
 from app.tenancy.startup import check_servers
@@ -18,7 +18,7 @@ def main() -> None:
     settings = load_settings(for_jobs=True)
     if not settings.enable_kafka_events:
         raise InvalidSettings("ENABLE_KAFKA_EVENTS is false: consumer.py takes the events itself.")
-    app = create_app(settings)
+    app = create_process(settings, "relay")
     check_servers(app.extensions["tenancy"].server, settings)
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,7 +13,7 @@ from typing import Any
 from app.core import logs
 from app.core.heartbeat import Heartbeat
 from app.domains.jobs.service import rounds
-from app.factory import create_app
+from app.factory import create_process
 from app.settings import load_settings
 from app.tenancy.startup import check_servers
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("scheduler")
 def main() -> None:
     logs.configure()
     settings = load_settings(for_jobs=True)
-    app = create_app(settings)
+    app = create_process(settings, "celery-beat")
     check_servers(app.extensions["tenancy"].server, settings)
     signal.signal(signal.SIGTERM, stop)
     heartbeat = Heartbeat(settings)

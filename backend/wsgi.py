@@ -3,7 +3,7 @@
 import sys
 
 from app.core import logs
-from app.factory import create_app
+from app.factory import create_process
 from app.settings import InvalidSettings, load_settings
 from app.tenancy.startup import check_servers
 
@@ -13,7 +13,7 @@ _NO_WORKER_CAN = 3
 logs.configure()
 try:
     settings = load_settings()
-    app = create_app(settings)
+    app = create_process(settings, "api")
     check_servers(app.extensions["tenancy"].server, settings)
 except InvalidSettings as refusal:
     sys.stderr.write(f"{refusal}\n")

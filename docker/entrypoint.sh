@@ -49,8 +49,14 @@ celery-beat)
 	become python scheduler.py
 	;;
 flower)
-	await redis
-	exec celery --broker "$REDIS_URL" flower --address=0.0.0.0 --port=5555
+	# Its secrets are no arguments, and without a password it does not start.
+	# shellcheck disable=SC2016  # the inner shell has the secrets
+	set -- sh -c 'python "$0" redis --timeout "$1" && CELERY_BROKER_URL=${REDIS_URL:?} \
+		FLOWER_BASIC_AUTH=${FLOWER_BASIC_AUTH:?} exec celery flower --address=0.0.0.0 --port=5555' \
+		"$scripts/wait_for.py" "${WAIT_SECONDS:-60}"
+	[ "${USE_VAULT:-false}" != true ] ||
+		set -- /srv/tenantry/docker/flask-wrapper.sh --only redis,flower "$@"
+	exec "$@"
 	;;
 bootstrap)
 	# The roles get the passwords that the URLs in the environment hold.
@@ -66,6 +72,16 @@ migrate)
 	[ "${DEMO_TENANTS:-false}" != true ] || set -- --create-test-tenant "$@"
 	exec python "$scripts/init_db.py" "$@"
 	;;
+vault-init)
+	umask 077
+	env >/tmp/secrets.env
+	python "$scripts/vault_init.py" --from-env /tmp/secrets.env --replace \
+		--initialise /vault/keys/keys.json --credentials /vault/keys
+	for each in api jobs operator flower; do
+		cp "/vault/keys/$each.secret-id" "/vault/$each/secret-id"
+	done
+	;;
+vault-unseal) exec "$scripts/vault_unseal.sh" --watch /vault/keys/keys.json ;;
 storage)
 	await store
 	exec python "$scripts/init_storage.py"

@@ -4,7 +4,8 @@
 #
 #     scripts/vault_unseal.sh .data/vault.json        # of the Vault at VAULT_ADDR
 #
-# Options: --help; --json reports as one JSON document.
+# Options: --help; --json reports as one JSON document; --watch stays, unseals it whenever it is
+# sealed, and touches HEARTBEAT_FILE as long as it can.
 # Exit codes: 0 it is unsealed, also where it was before; 1 it is not; 2 wrong arguments.
 set -euo pipefail
 
@@ -14,7 +15,7 @@ python=${PYTHON:-$here/../.venv/bin/python}
 
 usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p;}' "$0"; }
 
-file= json=
+file= json= watch=
 for argument in "$@"; do
 	case $argument in
 	-h | --help)
@@ -22,6 +23,7 @@ for argument in "$@"; do
 		exit 0
 		;;
 	--json) json=yes ;;
+	--watch) watch=yes ;;
 	-*)
 		usage >&2
 		exit 2
@@ -36,10 +38,11 @@ done
 [ -r "$file" ] || { echo "$file cannot be read." >&2; exit 1; }
 
 # The keys travel by the file and the connection, never as arguments.
-KEYS=$file JSON=$json PYTHONPATH="$here/../backend" exec "$python" - <<'END'
+KEYS=$file JSON=$json WATCH=$watch PYTHONPATH="$here/../backend" exec "$python" - <<'END'
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from app.settings.vault import VaultAccess
@@ -49,12 +52,33 @@ access = VaultAccess(use_vault=False)
 if not access.vault_addr:
     sys.exit("VAULT_ADDR names no Vault.")
 vault = connect(access)
-try:
+heartbeat = os.environ.get("HEARTBEAT_FILE")
+
+
+def unseal() -> tuple[bool, bool]:
+    """Whether it was sealed, and whether it is."""
     with told(access.vault_addr):
         was_sealed = vault.sys.is_sealed()
         if was_sealed:
             vault.sys.submit_unseal_keys(json.loads(Path(os.environ["KEYS"]).read_text())["keys_base64"])
-        sealed = vault.sys.is_sealed()
+        return was_sealed, vault.sys.is_sealed()
+
+
+said = ""
+while os.environ["WATCH"]:
+    try:
+        was_sealed, sealed = unseal()
+        words = "Still sealed." if sealed else "Unsealed." if was_sealed else ""
+        if heartbeat and not sealed:
+            Path(heartbeat).touch()
+    except VaultFault as fault:
+        words = str(fault)
+    if words and words != said:
+        print(words, flush=True)
+    said = words
+    time.sleep(2)
+try:
+    was_sealed, sealed = unseal()
 except VaultFault as fault:
     sys.exit(str(fault))
 if os.environ["JSON"]:

@@ -14,12 +14,13 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ PORTS = ("HTTPS", "POSTGRES", "REDIS", "S3", "KAFKA", "FLOWER", "VAULT", "API")
 _SECONDS = 30
 _SHORTEST = 12
 _UP_SECONDS = 420
+_CHANGE = ('return {"status": "ok"}', 'return {"status": "changed"}')
 _OUR_IMAGES = ("tenantry:local", "tenantry-tools:local")
 _PASSWORDS = ("PASSWORD", "KEY", "KEYS", "TOKEN")
+# Servers, which have to know their own, and what brings secrets to where they belong.
+_TOLD = ("postgres", "redis", "s3", "bootstrap", "vault-init")
 
 
 class Wrong(Exception):
@@ -52,8 +56,12 @@ class Wrong(Exception):
 class Stack:
     """One project of docker compose, on ports of its own."""
 
-    def __init__(self, docker: Docker, profile: str, room: Path) -> None:
+    def __init__(
+        self, docker: Docker, profile: str, room: Path, *, folder: Path = ROOT, also: str = ""
+    ) -> None:
         self.docker = docker
+        self.folder = folder
+        self.files = ["docker-compose.yml", *also.split()]
         self.name = f"tenantry-verify-{secrets.token_hex(3)}"
         self.profile = profile
         self.env_file = room / f"{profile}.env"
@@ -81,9 +89,10 @@ class Stack:
         """`docker compose …` of this project."""
         return self.docker.run(
             *("compose", "-p", self.name, "--env-file", str(self.env_file)),
+            *(part for file in self.files for part in ("-f", file)),
             *arguments,
             seconds=seconds,
-            folder=ROOT,
+            folder=self.folder,
         )
 
     def containers(self) -> list[dict[str, Any]]:
@@ -115,21 +124,22 @@ def read_env(path: Path) -> dict[str, str]:
     return {name: value for name, equals, value in lines if equals and not name.startswith("#")}
 
 
-def verify(stack: Stack, report: Report, *, keep: bool) -> None:
+def verify(stack: Stack, report: Report, checks: "Checks", *, keep: bool) -> None:
     """All steps; whatever happens, the project is removed, unless it shall be kept."""
+    what = "development" if "docker-compose.dev.yml" in stack.files else stack.profile
     try:
-        with report.step(f"{stack.profile}: docker compose config"):
+        with report.step(f"{what}: docker compose config"):
             stack.compose("config", "--quiet")
-        with report.step(f"{stack.profile}: images are built"):
+        with report.step(f"{what}: images are built"):
             stack.compose("build", seconds=1200)
-        with report.step(f"{stack.profile}: everything is up and healthy"):
+        with report.step(f"{what}: everything is up and healthy"):
             bring_up(stack)
-        for what, look in CHECKS.items():
-            with report.step(f"{stack.profile}: {what}"):
+        for check, look in checks.items():
+            with report.step(f"{what}: {check}"):
                 look(stack)
     finally:
         if not keep:
-            with report.step(f"{stack.profile}: everything is removed"):
+            with report.step(f"{what}: everything is removed"):
                 stack.compose("down", "--volumes", "--timeout", "30")
                 nothing_is_left(stack)
 
@@ -239,6 +249,29 @@ def events_arrive(stack: Stack) -> None:
         time.sleep(1)
 
 
+def secrets_lie_in_vault(stack: Stack) -> None:
+    """In no variable of what works with them; and a Vault that starts again is opened again."""
+    if stack.profile != "full":
+        return
+    secret = {stack.settings[name] for name in secret_names(stack)}
+    for each in stack.containers():
+        name = each["Config"]["Labels"]["com.docker.compose.service"]
+        told = [line for line in each["Config"]["Env"] if any(value in line for value in secret)]
+        if told and name not in _TOLD:
+            names = ", ".join(line.partition("=")[0] for line in told)
+            raise Wrong(f"{name} is told secrets as variables: {names}")
+    stack.compose("restart", "vault")
+    until = time.monotonic() + _SECONDS
+    health = f"http://127.0.0.1:{stack.ports['VAULT']}/v1/sys/health"
+    while True:
+        with suppress(requests.RequestException):
+            if ask(stack, health).status_code == HTTPStatus.OK:
+                return
+        if time.monotonic() > until:
+            raise Wrong("Vault was started anew, and stays sealed")
+        time.sleep(0.5)
+
+
 def starting_again_changes_nothing(stack: Stack) -> None:
     before = {each["Id"] for each in stack.containers()}
     bring_up(stack)
@@ -249,10 +282,16 @@ def starting_again_changes_nothing(stack: Stack) -> None:
 def no_secret_is_logged(stack: Stack) -> None:
     """But the people's password, which init_db.py prints once."""
     logs = stack.compose("logs", "--no-color")
+    for name in secret_names(stack):
+        if stack.settings[name] in logs:
+            raise Wrong(f"{name} stands in the logs")
+
+
+def secret_names(stack: Stack) -> Iterator[str]:
     for name, value in stack.settings.items():
         secret = name.rpartition("_")[2] in _PASSWORDS and name != "DEMO_PASSWORD"
-        if secret and len(value) > _SHORTEST and value in logs:
-            raise Wrong(f"{name} stands in the logs")
+        if secret and len(value) > _SHORTEST:
+            yield name
 
 
 def nobody_was_killed(stack: Stack) -> None:
@@ -273,12 +312,45 @@ def nothing_is_left(stack: Stack) -> None:
             raise Wrong(f"left over: docker {' '.join(kind)}: {left}")
 
 
-CHECKS: dict[str, Callable[[Stack], None]] = {
+def changed_code_is_loaded(stack: Stack) -> None:
+    """A line of the mounted code is changed, and the API answers by it."""
+    health = f"http://127.0.0.1:{stack.ports['API']}/health"
+    expect(HTTPStatus.OK, ask(stack, health), "the API without nginx")
+    file = stack.folder / "backend" / "app" / "core" / "health.py"
+    before = file.read_text()
+    file.write_text(before.replace(*_CHANGE))
+    if file.read_text() == before:
+        raise Wrong(f"{file.name} has no {_CHANGE[0]} to change")
+    until = time.monotonic() + _SECONDS
+    while True:
+        with suppress(requests.RequestException):
+            if ask(stack, health).json() == {"status": "changed"}:
+                return
+        if time.monotonic() > until:
+            raise Wrong("the API does not answer by the changed code")
+        time.sleep(0.5)
+
+
+def copied_tree(room: Path) -> Path:
+    """What the override mounts, so that no file of this folder is changed."""
+    target = room / "tree"
+    for name in ("backend", "scripts", "docker"):
+        ignored = shutil.ignore_patterns("__pycache__", ".*_cache", "tests")
+        shutil.copytree(ROOT / name, target / name, ignore=ignored)
+    for name in ("docker-compose.yml", "docker-compose.dev.yml", ".dockerignore"):
+        shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+Checks = dict[str, Callable[[Stack], None]]
+IN_DEVELOPMENT: Checks = {"changed code is loaded": changed_code_is_loaded}
+CHECKS: Checks = {
     "every container is confined": containers_are_confined,
     "the tour": tour_is_green,
     "inner pages are shut": inner_pages_are_shut,
     "the proxy stands in for the API": proxy_stands_in,
     "events arrive": events_arrive,
+    "secrets lie in Vault": secrets_lie_in_vault,
     "a second `up` changes nothing": starting_again_changes_nothing,
     "no secret in the logs": no_secret_is_logged,
     "all end by themselves": nobody_was_killed,
@@ -320,7 +392,13 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                 images = base_images(docker, profiles, Path(name))
                 stand_ins.build(docker, images, ROOT / "docker" / "stand-ins")
         for profile in profiles:
-            verify(Stack(docker, profile, Path(name)), report, keep=arguments.keep)
+            verify(Stack(docker, profile, Path(name)), report, CHECKS, keep=arguments.keep)
+        if not arguments.keep:
+            tree = copied_tree(Path(name))
+            mounted = Stack(
+                docker, "minimal", Path(name), folder=tree, also="docker-compose.dev.yml"
+            )
+            verify(mounted, report, IN_DEVELOPMENT, keep=False)
 
 
 def main() -> int:

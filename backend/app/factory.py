@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from importlib import import_module
 from typing import Any, cast
 from uuid import UUID
 
@@ -108,7 +109,7 @@ from app.domains.webhooks import models as webhook_models
 from app.domains.webhooks import routes as webhook_routes
 from app.domains.webhooks import tasks as webhook_tasks
 from app.integrations import customer_http, dns, entra, graph, mailer, storage, vault
-from app.settings import Settings
+from app.settings import InvalidSettings, Settings
 from app.settings.vault_client import VaultClient
 from app.tenancy import manager as tenancy
 from app.tenancy.locations import TenantLocation
@@ -174,6 +175,7 @@ TASKS = (
     sealing_tasks,
 )
 CONSUMERS = (activity_consumers, document_consumers, notification_consumers, webhook_consumers)
+_TRACING = "pip install tenantry[tracing]"
 SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module, "SEALED", ()))
 
 
@@ -238,6 +240,20 @@ def create_app(settings: Settings) -> Flask:
     health.init_app(app, dependencies(manager, app.extensions["vault"]))
     app.shell_context_processor(shell_context)
     return app
+
+
+def create_process(settings: Settings, process: str) -> Flask:
+    """`create_app` for a process of this name, which tells of its spans if that is wanted.
+
+    Raises:
+        InvalidSettings: it is wanted, and what it needs is not installed.
+    """
+    if settings.tracing_endpoint is not None:
+        try:  # which costs time and memory: only for those who use it
+            import_module("app.integrations.telemetry").start(settings, process=process)
+        except ModuleNotFoundError as error:
+            raise InvalidSettings(f"TRACING_ENDPOINT needs {error.name}: {_TRACING}") from None
+    return create_app(settings)
 
 
 def configure(app: Flask, settings: Settings) -> None:

@@ -1,9 +1,12 @@
 """What the domains tell Prometheus: each is asked when somebody reads, in its own transaction."""
 
+from functools import partial
+
 from flask import Flask
 
 from app.core import db, metrics, tallies
 from app.domains.audit.service import backlog as audit_backlog
+from app.domains.fleet.service import standing
 from app.domains.jobs.service import records
 from app.domains.outbox.service import letters
 from app.domains.sso.service import upkeep as sso_upkeep
@@ -22,6 +25,7 @@ def publish(app: Flask, settings: Settings, manager: TenantDatabaseManager) -> N
         sso=_sso,
         audit=_audit,
         webhooks=_webhooks,
+        fleet=partial(_fleet, settings),
     )
 
 
@@ -46,4 +50,10 @@ def _audit() -> metrics.AuditFigures:
 
 
 def _webhooks() -> dict[str, int]:
-    return tallies.current_tallies().read(sending.TALLY)
+    return {"delivered": 0} | tallies.current_tallies().read(sending.TALLY)
+
+
+def _fleet(settings: Settings) -> metrics.FleetFigures:
+    every = settings.backup_every_hours
+    with db.main_session() as session:
+        return standing.figures(session, backup_seconds=None if every is None else every * 3600)

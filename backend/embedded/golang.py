@@ -14,9 +14,9 @@ from pathlib import Path
 from embedded.errors import EmbeddedError
 
 # The newest that one of our programs asks for. A distribution's own may be older.
-_NEEDED = (1, 25)
+_NEEDED = (1, 26)
 # The Go project's toolchain, as a module: any Go fetches and verifies it like another.
-_TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.25.4.linux-{machine}"
+_TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.26.8.linux-{machine}"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SECONDS = 1200
 _PLACES = "/usr/local/go/bin:/usr/lib/go/bin"

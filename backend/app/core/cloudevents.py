@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+_MAY_BE_ABSENT: Final = ("tenantid", "actorid", "traceparent")
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
 
@@ -13,7 +14,10 @@ class Undecodable(ValueError):
 
 
 class CloudEvent(BaseModel):
-    """One event. ``tenantid`` and ``actorid`` are extensions: whose it is, and who did it."""
+    """One event. ``tenantid`` and ``actorid`` are extensions: whose it is, and who did it.
+
+    So is ``traceparent``, the span that it came from, as CloudEvents' distributed tracing has it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,6 +30,7 @@ class CloudEvent(BaseModel):
     datacontenttype: Literal["application/json"] = "application/json"
     tenantid: UUID | None = None
     actorid: UUID | None = None
+    traceparent: Annotated[str, Field(max_length=64)] | None = None
     data: dict[str, Any]
 
     def dumps(self) -> bytes:
@@ -33,7 +38,7 @@ class CloudEvent(BaseModel):
 
     def _absent(self) -> set[str]:
         """Attributes without a value are left out; what is in the data stays."""
-        return {name for name in ("tenantid", "actorid") if getattr(self, name) is None}
+        return {name for name in _MAY_BE_ABSENT if getattr(self, name) is None}
 
     @classmethod
     def loads(cls, value: bytes | None) -> "CloudEvent":

@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.util import find_tables
 
-from app.core import deadlines, liveness
+from app.core import deadlines, liveness, tracing
 from app.core.errors import AppError, Unavailable
 from app.core.questions import Question
 from app.settings import Settings
@@ -136,6 +136,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         for engine in db.engines.values():
             deadlines.watch(engine)
             liveness.watch(engine)
+            tracing.watch_engine(engine)
 
 
 def forget_connections() -> None:

@@ -135,6 +135,22 @@ class AuditFigures:
     oldest_unsealed_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetFigures:
+    """Tenants by state, databases by their schema's revision, the newest migration by outcome.
+
+    The backup that is overdue the longest, the backups that failed in a day, and the age of the
+    main database's oldest event that waits for the relay.
+    """
+
+    tenants: Mapping[str, int]
+    schemas: Mapping[str, int]
+    migrated: Mapping[str, int]
+    backup_overdue_seconds: float
+    backups_failed: int
+    oldest_unsent_seconds: float
+
+
 class Metrics:
     """Where this process's figures come from, and who may read them."""
 
@@ -149,6 +165,7 @@ class Metrics:
         sso: Callable[[], SsoFigures],
         audit: Callable[[], AuditFigures],
         webhooks: Callable[[], Mapping[str, int]],
+        fleet: Callable[[], FleetFigures],
     ) -> None:
         self.token = settings.metrics_token
         self._folder = settings.prometheus_multiproc_dir
@@ -160,6 +177,7 @@ class Metrics:
         self._sso = Errand(app, sso, name="sso figures")
         self._audit = Errand(app, audit, name="audit figures")
         self._webhooks = Errand(app, webhooks, name="webhook figures")
+        self._fleet = Errand(app, fleet, name="fleet figures")
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -174,6 +192,7 @@ class Metrics:
         asked.register(_Collector(self._sso, _told_of_sso))
         asked.register(_Collector(self._audit, _told_of_audit))
         asked.register(_Collector(self._webhooks, _told_of_webhooks))
+        asked.register(_Collector(self._fleet, _told_of_fleet))
         return generate_latest(registry) + generate_latest(asked)
 
     def sample(self) -> None:
@@ -263,12 +282,9 @@ def _told_of_events(figures: EventFigures) -> Told:
 
 
 def _told_of_sso(figures: SsoFigures) -> Told:
-    identities = GaugeMetricFamily(
-        "tenantry_sso_identities", "People linked with a directory.", labels=["status"]
+    yield _by(
+        "tenantry_sso_identities", "People linked with a directory.", "status", figures.identities
     )
-    for status, count in figures.identities.items():
-        identities.add_metric([status], count)
-    yield identities
     refreshes = CounterMetricFamily(
         "tenantry_sso_refreshes", "How renewing tokens ended.", labels=["outcome"]
     )
@@ -306,6 +322,35 @@ def _told_of_webhooks(figures: Mapping[str, int]) -> Told:
     yield attempts
 
 
+def _told_of_fleet(figures: FleetFigures) -> Told:
+    yield _by("tenantry_tenants", "Tenants.", "state", figures.tenants)
+    yield _by("tenantry_tenant_schemas", "Tenants' databases.", "revision", figures.schemas)
+    yield _by(
+        "tenantry_migration_tenants",
+        "Tenants of the newest migration, by what became of them.",
+        "status",
+        figures.migrated,
+    )
+    yield (
+        "tenantry_backup_overdue_seconds",
+        "How long the next backup of some tenant is overdue at most.",
+        figures.backup_overdue_seconds,
+    )
+    yield "tenantry_backups_failed", "Backups that failed in the last day.", figures.backups_failed
+    yield (
+        "tenantry_events_oldest_unsent_seconds",
+        "How long the oldest event in the main database's outbox has waited.",
+        figures.oldest_unsent_seconds,
+    )
+
+
+def _by(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
 def init_app(
     app: Flask,
     settings: Settings,
@@ -316,6 +361,7 @@ def init_app(
     sso: Callable[[], SsoFigures],
     audit: Callable[[], AuditFigures],
     webhooks: Callable[[], Mapping[str, int]],
+    fleet: Callable[[], FleetFigures],
 ) -> None:
     app.extensions["metrics"] = Metrics(
         app,
@@ -326,6 +372,7 @@ def init_app(
         sso=sso,
         audit=audit,
         webhooks=webhooks,
+        fleet=fleet,
     )
     app.add_url_rule("/metrics", "metrics", metrics)
 

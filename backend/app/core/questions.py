@@ -18,11 +18,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import ClauseElement
 
-from app.core import deadlines, liveness
+from app.core import deadlines, liveness, tracing
 
 Driver = psycopg.Connection[Any]
 
 _DIALECT: Final[Dialect] = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_SELECT: Final[tracing.Attributes] = {
+    "db.system.name": "postgresql",
+    "db.operation.name": "SELECT",
+}
 _MOST_PREPARED: Final = 100
 _PREPARED: Final = "prepared"
 # feature_not_supported, since a migration changed what the statement gives; and
@@ -65,7 +69,8 @@ class Question:
                 listener(Asker(record, tenant), None, self.sql.decode(), values, None, False)
             deadlines.bound_alone(driver.pgconn, record.info)
             try:
-                return self._rows(driver, record.info, [values[name] for name in self.names])
+                with tracing.part("SELECT", attributes=_SELECT):
+                    return self._rows(driver, record.info, [values[name] for name in self.names])
             finally:
                 deadlines.unbound_alone(driver.pgconn, record.info)
         except psycopg.Error as error:

@@ -59,6 +59,7 @@ DECIDED_BY_COMPOSE: Final = frozenset(
         "DATABASE_PLATFORM_URL",
         "DATABASE_URL",
         "FLASK_DEBUG",
+        "FLOWER_BASIC_AUTH",
         "HEARTBEAT_FILE",
         "POSTGRES_TOOLS",
         "PROMETHEUS_MULTIPROC_DIR",
@@ -68,6 +69,10 @@ DECIDED_BY_COMPOSE: Final = frozenset(
         "STORAGE_BACKEND",
         "STORAGE_PATH",
         "TRUSTED_PROXIES",
+        "USE_VAULT",
+        "VAULT_ROLE_ID",
+        "VAULT_SECRET_ID",
+        "VAULT_SECRET_ID_FILE",
     }
 )
 _REST: Final = "# ── everything else, with its default"

@@ -17,6 +17,7 @@ from flask import Flask, current_app
 from kombu.exceptions import OperationalError
 from sqlalchemy.exc import DBAPIError
 
+from app.core import tracing
 from app.core.db import PlaneSession, after_commit, main_session
 from app.core.errors import NotFound, Unavailable
 from app.core.events import Origin, current_origin, originating
@@ -37,6 +38,10 @@ _BROKER_TIMEOUT: Final = 2
 
 # Carries the id of a row of the table of jobs; the row knows the rest.
 _RUN_JOB: Final = "jobs.run"
+
+# The header with the span that a message came from.
+_TRACE: Final = "traceparent"
+_CELERY: Final = {"messaging.system": "celery"}
 
 # Where a job's one transaction is; None: it opens its own.
 Plane = Literal["main", "tenant"] | None
@@ -147,6 +152,7 @@ def perform(
         TenantGone, TenantClosed: see `TenantOpener`.
     """
     with (
+        tracing.span(f"job {definition.name}", kind="consumer", attributes=_CELERY),
         log_context(task=definition.name, tenant=tenant_id),
         originating(Origin(task=definition.name, on_behalf_of=asked_by)),
     ):
@@ -210,6 +216,8 @@ def messages_in(queue: str) -> int:
 
 
 def _send(celery: Celery, name: str, queue: str, **options: Any) -> bool:
+    if (parent := tracing.traceparent()) is not None:
+        options["headers"] = {**options.get("headers", {}), _TRACE: parent}
     try:
         celery.send_task(name, queue=queue, ignore_result=True, **options)
     except OperationalError as error:
@@ -275,7 +283,7 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
         tenant, user = headers.get("tenant"), headers.get("user")
         if tenant is None:
             raise NoTenantInMessage(definition.name)
-        with app.app_context():
+        with app.app_context(), tracing.continued(headers.get(_TRACE)):
             perform(
                 definition,
                 open_tenant,
@@ -286,7 +294,8 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
 
 
 def _add_carrier(celery: Celery, app: Flask, run_job: Callable[[UUID], None]) -> None:
-    @celery.task(name=_RUN_JOB, shared=False)
-    def run(*, job_id: str) -> None:
-        with app.app_context():
+    @celery.task(name=_RUN_JOB, shared=False, bind=True)
+    def run(self: Any, /, *, job_id: str) -> None:
+        headers = self.request.headers or {}
+        with app.app_context(), tracing.continued(headers.get(_TRACE)):
             run_job(UUID(job_id))

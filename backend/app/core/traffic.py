@@ -2,11 +2,12 @@
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import Final
 
 from flask import Flask, Response, g, request
 
-from app.core import metrics, rates
+from app.core import metrics, rates, tracing
 from app.core.caller import Caller
 
 logger = logging.getLogger(__name__)
@@ -17,20 +18,44 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 def init_app(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_finish)
+    app.teardown_request(_end_span)
 
 
 def _begin() -> None:
     g.begun = time.monotonic()
+    if tracing.is_on():
+        told = {"http.request.method": _method(), "http.route": _route()}
+        g.tracing = stack = ExitStack()
+        g.span = stack.enter_context(
+            tracing.span(
+                f"{_method()} {_route()}",
+                kind="server",
+                parent=request.headers.get("traceparent"),
+                attributes=told,
+            )
+        )
+
+
+def _end_span(error: BaseException | None) -> None:
+    if (stack := g.pop("tracing", None)) is not None:
+        stack.__exit__(error and type(error), error, error and error.__traceback__)
+
+
+def _method() -> str:
+    """A client may send any word."""
+    return request.method if request.method in _METHODS else "other"
+
+
+def _route() -> str:
+    """And not the address: a signed link is a password, and anybody may write a path."""
+    return "none" if request.url_rule is None else request.url_rule.rule
 
 
 def _finish(response: Response) -> Response:
-    """The route and not the address: a signed link is a password, and anybody may write a path."""
     seconds = time.monotonic() - g.begun
-    method, rule = request.method, request.url_rule
-    if method not in _METHODS:  # a client may send any word
-        method = "other"
-    route = "none" if rule is None else rule.rule
-    status = response.status_code
+    method, route, status = _method(), _route(), response.status_code
+    if (span := g.get("span")) is not None:
+        span.set_attribute("http.response.status_code", status)
     metrics.observe_request(method=method, route=route, status=status, seconds=seconds)
     limit = rates.outcome()
     if limit is not None:

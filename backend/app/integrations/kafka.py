@@ -12,6 +12,7 @@ from typing import Any, Final
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from app.core import tracing
 from app.core.cloudevents import CONTENT_TYPE
 from app.core.errors import Unavailable
 from app.core.heartbeat import Heartbeat
@@ -85,18 +86,23 @@ class KafkaPublisher:
         """
         producer: Any = None
         try:
-            producer = self._open()
-            sent = [
-                producer.send(
-                    self._brokers.full(each.topic),
-                    key=each.key.encode(),
-                    value=each.value,
-                    headers=_HEADERS,
-                )
-                for each in messages
-            ]
-            for each in sent:
-                each.get(timeout=2 * self._brokers.milliseconds / 1000)
+            told: tracing.Attributes = {
+                "messaging.system": "kafka",
+                "messaging.batch.message_count": len(messages),
+            }
+            with tracing.span("publish", kind="producer", attributes=told):
+                producer = self._open()
+                sent = [
+                    producer.send(
+                        self._brokers.full(each.topic),
+                        key=each.key.encode(),
+                        value=each.value,
+                        headers=_HEADERS,
+                    )
+                    for each in messages
+                ]
+                for each in sent:
+                    each.get(timeout=2 * self._brokers.milliseconds / 1000)
         except KafkaError as error:
             self._forget(producer)
             raise KafkaAway(f"Kafka: {type(error).__name__}") from error

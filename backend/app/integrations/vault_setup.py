@@ -19,12 +19,16 @@ from app.settings.vault_client import VaultRejects
 
 State = Literal["there", "made", "changed", "kept"]
 
-# Who may read which of the entries that are not for every process.
+_FOR_ALL: Final = frozenset(ENTRIES) - RESERVED
+# Who may read which entries.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
-    "api": frozenset(),
-    "jobs": frozenset({"database-platform", "audit-trails"}),
-    "operator": RESERVED,
+    "api": _FOR_ALL,
+    "jobs": _FOR_ALL | {"database-platform", "audit-trails"},
+    "operator": frozenset(ENTRIES),
+    "flower": frozenset({"redis", "flower"}),
 }
+# It opens nothing that is stored sealed.
+_WITHOUT_KEY: Final = frozenset({"flower"})
 # A token lives for an hour, is renewed until a day is over, and is then replaced by a new one.
 _ROLE: Final = {
     "token_ttl": 3600,
@@ -66,8 +70,8 @@ class Setup:
         yield self._engine(self._access.vault_transit_mount, "transit", None)
         yield from self._key(rotate_days)
         yield self._approle()
-        for role, reserved in ROLES.items():
-            yield self._policy(role, reserved)
+        for role in ROLES:
+            yield self._policy(role)
             yield self._role(role)
         for entry, names in ENTRIES.items():
             told = {name.upper(): given[name] for name in names if given.get(name)}
@@ -120,8 +124,8 @@ class Setup:
             self._vault.sys.enable_auth_method("approle")
         return Step("sign-in by AppRole", "there" if there else "made")
 
-    def _policy(self, role: str, reserved: frozenset[str]) -> Step:
-        name, wanted = self.name_of(role), self._rules(reserved)
+    def _policy(self, role: str) -> Step:
+        name, wanted = self.name_of(role), self._rules(role)
         try:
             present = self._vault.sys.read_policy(name)["data"]["rules"]
         except InvalidPath:
@@ -130,13 +134,15 @@ class Setup:
             self._vault.sys.create_or_update_policy(name, wanted)
         return Step(f"policy {name}", _state(present, wanted))
 
-    def _rules(self, reserved: frozenset[str]) -> str:
+    def _rules(self, role: str) -> str:
         access = self._access
         folder = f"{access.vault_kv_mount}/data/{access.vault_folder}"
         transit, key = access.vault_transit_mount, access.vault_transit_key
-        rules = {f"{folder}/{each}": "read" for each in ENTRIES if each not in RESERVED - reserved}
-        rules[f"{transit}/keys/{key}"] = "read"
-        rules |= {f"{transit}/{verb}/{key}": "update" for verb in ("encrypt", "decrypt", "rewrap")}
+        rules = {f"{folder}/{each}": "read" for each in ENTRIES if each in ROLES[role]}
+        if role not in _WITHOUT_KEY:
+            rules[f"{transit}/keys/{key}"] = "read"
+            verbs = ("encrypt", "decrypt", "rewrap")
+            rules |= {f"{transit}/{verb}/{key}": "update" for verb in verbs}
         return "".join(
             f'path "{path}" {{ capabilities = ["{may}"] }}\n' for path, may in rules.items()
         )

@@ -72,6 +72,13 @@ class Installation(Beginning):
 
     metrics_token: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Opens /metrics to Prometheus: 32 characters or more; without it there is no such page."""
+    tracing_endpoint: str | None = None
+    """A collector of OpenTelemetry's, by OTLP over HTTP: `http://collector:4318`; without it there
+    are no spans."""
+    tracing_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The part of the traces that is sent."""
+    flower_basic_auth: SecretStr | None = None
+    """What Flower asks people for, `user:password`; only its container is told."""
     prometheus_multiproc_dir: Path | None = None
     """Where the API's workers share their figures, emptied at the start; else a new folder."""
     heartbeat_file: Path | None = None
@@ -141,6 +148,15 @@ class Installation(Beginning):
         if in_production(info) and not url.startswith("https://"):
             raise ValueError("it begins with https:// in production")
         return url.rstrip("/")
+
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _is_where_a_collector_is(cls, url: str | None) -> str | None:
+        if url is not None and not (
+            url.startswith(("http://", "https://")) and urlsplit(url).netloc
+        ):
+            raise ValueError("it is http:// or https:// and a host")
+        return url and url.rstrip("/")
 
     @field_validator("secret_key", "metrics_token")
     @classmethod

@@ -1,6 +1,6 @@
 """The settings that lie in Vault."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,22 +43,30 @@ def signed_in(access: VaultAccess) -> Iterator[VaultClient]:
         client.close()
 
 
-def read_stored(client: VaultClient, access: VaultAccess, *, known: Mapping[str, Any]) -> Stored:
-    """All that this process may read.
+def read_stored(
+    client: VaultClient,
+    access: VaultAccess,
+    *,
+    known: Mapping[str, Any],
+    needed: Collection[str] = (),
+) -> Stored:
+    """All that this process may read; or the ``needed`` entries, and those in full.
 
     Raises:
-        VaultFault: Vault is away or refuses what every process needs, or an entry is wrong.
+        VaultFault: Vault is away or has not or refuses what is needed, or an entry is wrong.
     """
     stored = Stored()
-    for entry in ENTRIES:
+    for entry in needed or ENTRIES:
         path = f"{access.vault_folder}/{entry}"
         try:
             found = client.ask(partial(_read, mount=access.vault_kv_mount, path=path))
         except VaultLacks as gap:
+            if needed:
+                raise
             stored.gaps.append(str(gap))
             continue
         except VaultForbids as gap:
-            if entry not in RESERVED:
+            if needed or entry not in RESERVED:
                 raise
             stored.gaps.append(str(gap))
             continue

@@ -25,9 +25,12 @@ ENTRIES: Final[Mapping[str, tuple[str, ...]]] = {
     "metrics": ("metrics_token",),
     "audit": ("report_signing_key",),
     "audit-trails": ("audit_signing_key",),
+    "flower": ("flower_basic_auth",),
 }
 # Not for every process: one that may not read them goes on without.
-RESERVED: Final = frozenset({"database-platform", "database-owner", "audit", "audit-trails"})
+RESERVED: Final = frozenset(
+    {"database-platform", "database-owner", "audit", "audit-trails", "flower"}
+)
 
 
 class Vault(Group):

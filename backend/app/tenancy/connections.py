@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from sqlalchemy.pool.base import _CreatorWRecFnType
 
-from app.core import deadlines, liveness
+from app.core import deadlines, liveness, tracing
 from app.core.errors import Unavailable
 from app.core.metrics import PoolFigures
 from app.settings import Settings
@@ -320,6 +320,7 @@ def create_tenant_engine(connect: Callable[[TenantLocation], Connection], budget
     )
     deadlines.watch(engine)
     liveness.watch(engine)
+    tracing.watch_engine(engine)
     event.listen(engine, "before_cursor_execute", _compare_tenants)
     event.listen(engine, "handle_error", _lose_one_connection_only)
     return engine

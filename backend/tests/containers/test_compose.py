@@ -10,19 +10,22 @@ import yaml
 
 from app.core.reference import DECIDED_BY_COMPOSE, compose_settings, env_template
 from app.core.tasks import QUEUES
+from app.integrations import vault_setup
 from app.settings import Settings
+from app.settings.vault import ENTRIES
 from tests.paths import PROJECT
 
-ONCE: Final = {"bootstrap", "migrate", "storage", "topics", "certificate"}
+ONCE: Final = {"bootstrap", "migrate", "storage", "topics", "certificate", "vault-init"}
 PRODUCT: Final = {"api", "worker", "relay", "celery-worker", "celery-worker-sso", "celery-beat"}
-SERVERS: Final = {"postgres", "redis", "s3", "kafka"}
-# Service → variable → the port inside.
+SERVERS: Final = {"postgres", "redis", "s3", "kafka", "vault"}
+# Service → variable, its default, the port inside.
 PUBLISHED: Final = {
-    "postgres": ("POSTGRES_PORT", 5432),
-    "redis": ("REDIS_PORT", 6379),
-    "s3": ("S3_PORT", 9000),
-    "kafka": ("KAFKA_PORT", 9092),
-    "flower": ("FLOWER_PORT", 5555),
+    "postgres": ("POSTGRES_PORT", 5432, 5432),
+    "redis": ("REDIS_PORT", 6379, 6379),
+    "s3": ("S3_PORT", 9000, 9000),
+    "kafka": ("KAFKA_PORT", 9092, 9092),
+    "vault": ("VAULT_PORT", 8201, 8200),
+    "flower": ("FLOWER_PORT", 5555, 5555),
 }
 TEMPLATES: Final = (".env.docker", ".env.docker.minimal")
 
@@ -45,7 +48,7 @@ def assigned(template: str) -> set[str]:
 
 
 def test_every_service_is_there() -> None:
-    assert SERVICES.keys() >= ONCE | PRODUCT | SERVERS | {"flower", "nginx"}
+    assert SERVICES.keys() >= ONCE | PRODUCT | SERVERS | {"flower", "nginx", "vault-unseal"}
 
 
 @EACH
@@ -90,8 +93,8 @@ def test_only_nginx_is_public(name: str) -> None:
     if name == "nginx":
         assert ports == ["${HTTPS_PORT:-443}:8443"]
     elif name in PUBLISHED:
-        variable, inside = PUBLISHED[name]
-        assert ports == [f"127.0.0.1:${{{variable}:-{inside}}}:{inside}"]
+        variable, outside, inside = PUBLISHED[name]
+        assert ports == [f"127.0.0.1:${{{variable}:-{outside}}}:{inside}"]
     else:
         assert all(port.startswith("127.0.0.1:") for port in ports)
 
@@ -114,13 +117,45 @@ def test_a_service_runs_as_somebody(name: str) -> None:
 @EACH
 def test_secrets_go_where_they_are_needed(name: str) -> None:
     """The superuser is PostgreSQL's and the bootstrap's; the owner migrates; Flower knows Redis."""
-    told = yaml.safe_dump(SERVICES[name].get("environment", {}))
+    told = yaml.safe_dump(SERVICES[name].get("environment", {}), width=1000)
     assert ("POSTGRES_PASSWORD" in told) is (name in {"postgres", "bootstrap"})
-    assert ("OWNER_PASSWORD" in told) is (name in {"bootstrap", "migrate"})
-    jobs = PRODUCT - {"api"} | {"bootstrap", "migrate"}
+    assert ("OWNER_PASSWORD" in told) is (name in {"bootstrap", "migrate", "vault-init"})
+    jobs = PRODUCT - {"api"} | {"bootstrap", "migrate", "vault-init"}
     assert ("PLATFORM_PASSWORD" in told) is (name in jobs)
-    knows_all = PRODUCT | {"migrate", "storage", "topics"}
-    assert ("SECRET_KEY:?" in told.replace("S3_SECRET", "")) is (name in knows_all)
+    knows_all = PRODUCT | {"migrate", "storage", "topics", "vault-init"}
+    assert ("{SECRET_KEY" in told) is (name in knows_all)
+
+
+ROLES: Final = {
+    **dict.fromkeys(PRODUCT, "jobs"),
+    **dict.fromkeys(("api", "storage", "topics"), "api"),
+    "migrate": "operator",
+    "flower": "flower",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ROLES))
+def test_with_vault_secrets_are_in_no_variable(name: str) -> None:
+    """Every line that names one gives it only where .env says that there is no Vault."""
+    service, role = SERVICES[name], ROLES[name]
+    told = service["environment"]
+    for variable, value in told.items():
+        named = re.search(r"_(PASSWORD|KEYS?|KEY_ID|TOKEN)\b|\{MAIL_URL", str(value))
+        harmless = variable in {"DEMO_PASSWORD", "VAULT_ROLE_ID"}
+        assert named is None or harmless or value.startswith("${USE_VAULT:+")
+    assert told["VAULT_ROLE_ID"].endswith(f"-{role}")
+    assert told["VAULT_SECRET_ID_FILE"] == f"/vault/{role}/secret-id"
+    assert [each for each in service["volumes"] if "vault" in each] == [
+        f"vault-{role}:/vault/{role}:ro"
+    ]
+
+
+def test_vault_is_given_every_secret() -> None:
+    """Those that are in an entry, but for the key that no container holds."""
+    wanted = {name.upper() for names in ENTRIES.values() for name in names} - {"REPORT_SIGNING_KEY"}
+    passed_on = load("docker/settings.yml")["services"]["settings"]["environment"]
+    assert wanted <= {*SERVICES["vault-init"]["environment"], *passed_on}
+    assert set(vault_setup.ROLES) == set(ROLES.values())
 
 
 def test_every_queue_has_a_worker() -> None:
@@ -169,6 +204,8 @@ def test_the_templates_name_all_that_the_files_ask_for() -> None:
         "KAFKA_CLUSTER_ID",
         "KAFKA_IMAGE",
         "KAFKA_PORT",
+        "VAULT_IMAGE",
+        "VAULT_PORT",
     }
 
 

@@ -13,6 +13,7 @@ from promql_parser import AggModifierType, AggregateExpr, VectorSelector, parse,
 
 from app.core import metrics
 from app.settings import Settings
+from embedded import promtool
 from tests.paths import PROJECT
 
 DEPLOY: Final = PROJECT / "deploy"
@@ -98,6 +99,13 @@ def test_every_figure_is_on_a_dashboard(figures: dict[str, set[str]]) -> None:
     }
     families = {re.sub(r"_(bucket|count|sum|created|total)$", "", name) for name in figures}
     assert {re.sub(r"_(bucket|total)$", "", name) for name in shown} >= families
+
+
+@pytest.mark.skipif(not promtool.program().is_file(), reason="needs promtool: make alerts")
+def test_alarms_ring_when_they_shall() -> None:
+    for arguments in (("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")):
+        done = promtool.judge(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))

@@ -272,6 +272,7 @@ def test_the_provisioner_does_not_enter_the_main_database(house: Laboratory, cas
         "name_tenant(uuid, text, text)",
         "count_tenants()",
         "audit_backlog()",
+        "fleet_figures()",
     ],
 )
 def test_only_the_application_may_ask_who_may_enter(

@@ -28,6 +28,7 @@ class Backup(Identified, MainModel):
         CheckConstraint("state IN ('running', 'complete', 'failed')", name="state"),
         CheckConstraint("origin IN ('asked', 'scheduled')", name="origin"),
         Index("ix_backups_tenant_id", "tenant_id", "id"),
+        Index("ix_backups_failed", "finished_at", postgresql_where=text("state = 'failed'")),
     )
 
     # No foreign key: a backup outlives its tenant.

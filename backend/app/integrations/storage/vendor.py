@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from app.core import tracing
 from app.core.errors import AppError
 from app.integrations.storage import pace
 from app.integrations.storage.contract import (
@@ -41,7 +42,7 @@ def connect(
     settings: Settings, url: str, *, read_seconds: float = 0, anonymous: bool = False
 ) -> "S3Client":
     """A client that takes nothing from the environment or the machine; it makes no call yet."""
-    return Session().client(
+    client = Session().client(
         "s3",
         endpoint_url=url,
         region_name=settings.s3_region,
@@ -60,6 +61,8 @@ def connect(
             proxies={},
         ),
     )
+    tracing.watch_store(client)
+    return client
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from pydantic import SecretStr
 
 from app.core.reference import effective
 from app.settings import InvalidSettings, Settings, load_settings
+from app.settings.stored import check_transit, signed_in
+from app.settings.vault import VaultAccess
+from app.settings.vault_client import VaultForbids
 from embedded.vault import VaultServer
 from tests.core.test_settings import GOOD
 from tests.integrations.faults import Fault, FaultProxy
@@ -207,6 +210,31 @@ def test_a_command_gets_its_secrets_and_the_signals(room: Strongroom, tmp_path: 
     assert {name: given[name.upper()] for name in SECRETS} == SECRETS
     assert command_line.endswith("an argument\0")
     assert "from-vault" not in command_line
+
+
+def test_a_program_of_another_gets_its_own_secrets_alone(room: Strongroom, tmp_path: Path) -> None:
+    """By a role that may read no more; where one is missing, it is not started."""
+    room.put("flower", FLOWER_BASIC_AUTH="flower:from-vault")
+    told = variables(room.changes("flower") | {"vault_ca_file": ""})
+    inherited = {"PATH": os.environ["PATH"], "ENVIRONMENT": "testing"}
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [WRAPPER, *arguments, "sh", "-c", "echo $REDIS_URL $FLOWER_BASIC_AUTH $DATABASE_URL"],
+            env=inherited | told,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    given = run("--only", "redis,flower")
+    assert given.stdout.split() == [SECRETS["redis_url"], "flower:from-vault"], given.stderr
+    for refused, code in ((("--only", "flower,kafka"), 1), ((), 1), (("--only", "nothing"), 2)):
+        ended = run(*refused)
+        assert (ended.returncode, ended.stdout) == (code, "")
+    with pytest.raises(VaultForbids), signed_in(VaultAccess(**room.changes("flower"))) as client:
+        check_transit(client, room.access)
 
 
 @pytest.mark.parametrize("use_vault", ["true", "false"])

@@ -15,6 +15,7 @@ from app.settings.vault_client import VaultClient, VaultForbids, VaultRejects, c
 from embedded.vault import VaultServer
 from tests.integrations.vault.rooms import SECRETS, Strongroom
 from tests.paths import PROJECT
+from tests.tenancy.laboratory import until
 
 
 def states(steps: list[Any]) -> set[str]:
@@ -117,6 +118,16 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
     )
     root.sys.seal()
     assert run("vault_unseal.sh", str(keys)) == {"sealed": False, "was_sealed": True}
+    heartbeat = tmp_path / "heartbeat"
+    watch = ["bash", str(PROJECT / "scripts" / "vault_unseal.sh"), "--watch", str(keys)]
+    with subprocess.Popen(watch, env=environment | {"HEARTBEAT_FILE": str(heartbeat)}) as watcher:
+        try:
+            for _ in range(2):
+                root.sys.seal()
+                until(lambda: not root.sys.is_sealed(), "Vault is unsealed by who watches it")
+            until(heartbeat.exists, "a sign of life")
+        finally:
+            watcher.terminate()
     access = VaultAccess.model_validate(
         {
             "use_vault": True,

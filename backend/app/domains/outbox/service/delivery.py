@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import func
 
-from app.core import ids
+from app.core import ids, tracing
 from app.core.cloudevents import CloudEvent, Undecodable
 from app.core.consumers import CONSUMERS, Consumer, consumers_of
 from app.core.db import PlaneSession, main_session, platform_session
@@ -80,7 +80,16 @@ class Delivery:
     def _attempt(self, consumer: Consumer, event: CloudEvent) -> Exception | None:
         """What the handler raised."""
         origin = Origin(on_behalf_of=event.actorid, task=consumer.name)
-        with log_context(consumer=consumer.name, event=event.id), originating(origin):
+        with (
+            log_context(consumer=consumer.name, event=event.id),
+            originating(origin),
+            tracing.span(
+                f"handle {consumer.name}",
+                kind="consumer",
+                parent=event.traceparent,
+                attributes={"messaging.system": "kafka", "tenantry.event": event.type},
+            ) as span,
+        ):
             try:
                 with self._open(consumer, event) as session:
                     if queries.claim(session, consumer=consumer.name, event_id=event.id):
@@ -88,6 +97,7 @@ class Delivery:
             except (TenantClosed, TenantGone) as error:
                 return error
             except Exception as error:  # whatever it is, other events go on
+                span.set_attribute("error.type", type(error).__name__)
                 logger.warning("handler failed", exc_info=True, extra={"type": event.type})
                 return error
         return None

@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from app.core import clock, ids
+from app.core import clock, ids, tracing
 from app.core.db import MainSession, PlaneSession, after_commit, main_session
 from app.core.events import Event, Origin
 from app.core.marks import Marks
@@ -15,6 +15,8 @@ from app.domains.outbox.models import MainOutgoing, TenantOutgoing
 from app.tenancy.sessions import TenantSession
 
 MAIN: Final = "main"
+# Where a row keeps the span that it came from; no field of an event has this name.
+TRACE: Final = "traceparent"
 
 
 class Recorder:
@@ -33,7 +35,7 @@ class Recorder:
             "type": event.public_type(),
             "subject": str(event.target_id),
             "actor_id": origin.person,
-            "data": orjson.loads(orjson.dumps(event.public_fields())),
+            "data": orjson.loads(orjson.dumps(event.public_fields())) | _trace(),
             "recorded_at": clock.now(),
         }
         if isinstance(session, TenantSession) and session.location.read_only:
@@ -67,6 +69,11 @@ class Recorder:
         lane = lane_of(session)
         self._marks.set(lane)
         after_commit(session, lambda: self._marks.set(lane))
+
+
+def _trace() -> dict[str, str]:
+    parent = tracing.traceparent()
+    return {} if parent is None else {TRACE: parent}
 
 
 def lane_of(session: PlaneSession) -> str:

@@ -14,7 +14,7 @@ from app.core.messages import Message, Publisher
 from app.core.tasks import TenantOpener
 from app.domains.outbox import queries
 from app.domains.outbox.models import MainOutgoing, Outgoing
-from app.domains.outbox.service.recording import MAIN
+from app.domains.outbox.service.recording import MAIN, TRACE
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ class Outboxes:
             time=row.recorded_at,
             tenantid=tenant_id,
             actorid=row.actor_id,
-            data=row.data,
+            traceparent=row.data.get(TRACE),
+            data={name: value for name, value in row.data.items() if name != TRACE},
         )
         known = catalogue().get(row.type)
         return Message(

@@ -80,7 +80,8 @@ def figures(session: MainSession) -> SsoFigures:
     rows = queries.figures(session)
     soonest = [at for status, _, at in rows if status == Status.CONNECTED and at is not None]
     return SsoFigures(
-        identities={status: count for status, count, _ in rows},
-        refreshes=queries.totals(session),
+        identities=dict.fromkeys(map(str, Status), 0)
+        | {status: count for status, count, _ in rows},
+        refreshes={"refreshed": 0} | queries.totals(session),
         soonest_expiry_seconds=(soonest[0] - clock.now()).total_seconds() if soonest else 0,
     )

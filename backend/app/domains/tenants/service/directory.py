@@ -17,6 +17,9 @@ from app.domains.tenants.service import servers
 from app.tenancy.locations import TenantLocation
 from app.tenancy.names import tenant_id_of
 
+# Of a tenant, for those who count them.
+STATES = tuple(map(str, TenantState))
+
 
 def memberships(
     session: MainSession, *, user_id: UUID, cursors: Cursors, cursor: str | None, limit: int
