@@ -9,11 +9,11 @@ from app.core.heartbeat import Heartbeat
 from app.core.tasks import QUEUES as QUEUES  # noqa: PLC0414  # who starts us asks for them
 from app.factory import create_process
 from app.settings import load_settings
-from app.tenancy.startup import check_servers
+from app.tenancy.startup import check_process
 
 settings = load_settings(for_jobs=True)
 app = create_process(settings, "celery-worker")
-check_servers(app.extensions["tenancy"].server, settings)
+check_process(app, settings)
 celery = app.extensions["celery"]
 
 

@@ -20,7 +20,7 @@ from app.domains.outbox.service.relaying import InProcess
 from app.factory import create_delivery, create_process, create_relay
 from app.integrations.kafka import KafkaReader
 from app.settings import Settings, load_settings
-from app.tenancy.startup import check_servers
+from app.tenancy.startup import check_process
 
 logger = logging.getLogger("consumer")
 
@@ -31,7 +31,7 @@ def main() -> None:
     logs.configure()
     settings = load_settings(for_jobs=True)
     app = create_process(settings, "worker")
-    check_servers(app.extensions["tenancy"].server, settings)
+    check_process(app, settings)
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -8,7 +8,7 @@ from app.core import logs
 from app.factory import create_process, create_relay
 from app.integrations.kafka import KafkaPublisher
 from app.settings import InvalidSettings, load_settings
-from app.tenancy.startup import check_servers
+from app.tenancy.startup import check_process
 
 logger = logging.getLogger("relay")
 
@@ -19,7 +19,7 @@ def main() -> None:
     if not settings.enable_kafka_events:
         raise InvalidSettings("ENABLE_KAFKA_EVENTS is false: consumer.py takes the events itself.")
     app = create_process(settings, "relay")
-    check_servers(app.extensions["tenancy"].server, settings)
+    check_process(app, settings)
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

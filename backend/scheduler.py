@@ -15,7 +15,7 @@ from app.core.heartbeat import Heartbeat
 from app.domains.jobs.service import rounds
 from app.factory import create_process
 from app.settings import load_settings
-from app.tenancy.startup import check_servers
+from app.tenancy.startup import check_process
 
 logger = logging.getLogger("scheduler")
 
@@ -24,7 +24,7 @@ def main() -> None:
     logs.configure()
     settings = load_settings(for_jobs=True)
     app = create_process(settings, "celery-beat")
-    check_servers(app.extensions["tenancy"].server, settings)
+    check_process(app, settings)
     signal.signal(signal.SIGTERM, stop)
     heartbeat = Heartbeat(settings)
     logger.info("scheduler ready.")

@@ -5,7 +5,7 @@ import sys
 from app.core import logs
 from app.factory import create_process
 from app.settings import InvalidSettings, load_settings
-from app.tenancy.startup import check_servers
+from app.tenancy.startup import check_process
 
 # gunicorn's Arbiter.WORKER_BOOT_ERROR: after any other code it starts one worker after the other.
 _NO_WORKER_CAN = 3
@@ -14,7 +14,7 @@ logs.configure()
 try:
     settings = load_settings()
     app = create_process(settings, "api")
-    check_servers(app.extensions["tenancy"].server, settings)
+    check_process(app, settings)
 except InvalidSettings as refusal:
     sys.stderr.write(f"{refusal}\n")
     sys.exit(_NO_WORKER_CAN)

@@ -26,6 +26,7 @@ from app.factory import create_app
 from app.settings import Settings, load_settings
 from app.tenancy import templates
 from app.tenancy.bootstrap import ForeignDatabases, OpenDatabases, prepare_further_server
+from app.tenancy.capacity import further_faults
 from app.tenancy.manager import current_manager
 from app.tenancy.server import Server, ServerUnavailable
 
@@ -37,7 +38,7 @@ def main() -> None:
     try:
         with app.app_context():
             if arguments.verb == "add":
-                add(app, arguments)
+                add(app, settings, arguments)
             elif arguments.verb == "remove":
                 with platform_session() as session:
                     servers.remove(session, name=arguments.name)
@@ -87,7 +88,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add(app: Flask, arguments: argparse.Namespace) -> None:
+def add(app: Flask, settings: Settings, arguments: argparse.Namespace) -> None:
     admin_url = os.environ.get("ADMIN_DATABASE_URL")
     if not admin_url:
         print("Give the superuser's URL of the new server in ADMIN_DATABASE_URL.", file=sys.stderr)
@@ -98,7 +99,12 @@ def add(app: Flask, arguments: argparse.Namespace) -> None:
     url = prepare_further_server(
         admin_url, manager.installation, foreign_databases=arguments.foreign_databases
     )
-    templates.ensure(manager.servers.at(url))
+    server = manager.servers.at(url)
+    if faults := list(further_faults(arguments.name, server, settings)):
+        # No process would start any more.
+        print("\n".join(faults), file=sys.stderr)
+        sys.exit(2)
+    templates.ensure(server)
     with platform_session() as session:
         servers.add(
             session,

@@ -50,8 +50,9 @@ from app.domains.audit import routes as audit_routes
 from app.domains.audit import tasks as audit_tasks
 from app.domains.audit.service.recording import Recorder as AuditRecorder
 from app.domains.backups import models as backup_models
-from app.domains.backups import routes as backup_routes
 from app.domains.backups import tasks as backup_tasks
+from app.domains.backups.routes import backups as backup_routes
+from app.domains.backups.routes import exports as export_routes
 from app.domains.backups.service import exports
 from app.domains.documents import consumers as document_consumers
 from app.domains.documents import models as document_models
@@ -135,6 +136,7 @@ BLUEPRINTS = (
     webhook_routes.blueprint,
     notifications.blueprint,
     backup_routes.blueprint,
+    export_routes.blueprint,
     documents.blueprint,
     trash.blueprint,
     versions.blueprint,

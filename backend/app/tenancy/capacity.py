@@ -1,7 +1,7 @@
 """Whether the connections that all processes may open fit into what the server accepts."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from app.settings import Settings
@@ -24,11 +24,45 @@ def _per_process(settings: Settings) -> int:
     return settings.tenant_connection_budget + settings.main_pool_size + settings.platform_pool_size
 
 
-def capacity_faults(server: Server, settings: Settings) -> Iterator[str]:
-    """What a process would run into under load.
+def further_connections_needed(settings: Settings) -> int:
+    """The same of a server that holds tenants and no main database."""
+    return settings.process_count * settings.tenant_connection_budget + HEADROOM
+
+
+def capacity_faults(
+    server: Server, settings: Settings, *, further: Mapping[str, Server]
+) -> Iterator[str]:
+    """What a process would run into under load, at its own server and at each further one.
 
     A server that is away at this moment says nothing about its limit.
     """
+    needed, accepted = connections_needed(settings), accepted_connections(server)
+    if accepted is None:
+        logger.warning("the tenants' server is away: its max_connections was not checked")
+    elif needed > accepted:
+        yield (
+            f"PROCESS_COUNT x (TENANT_CONNECTION_BUDGET + MAIN_POOL_SIZE + PLATFORM_POOL_SIZE)"
+            f" + {HEADROOM} = {needed} connections, and the server accepts {accepted}:"
+            f" raise its max_connections or lower one of them. {_what_fits(settings, accepted)}"
+        )
+    for name, each in further.items():
+        yield from further_faults(name, each, settings)
+
+
+def further_faults(name: str, server: Server, settings: Settings) -> Iterator[str]:
+    needed, accepted = further_connections_needed(settings), accepted_connections(server)
+    if accepted is None:
+        logger.warning("the server %s is away: its max_connections was not checked", name)
+    elif needed > accepted:
+        yield (
+            f"PROCESS_COUNT x TENANT_CONNECTION_BUDGET + {HEADROOM} = {needed} connections,"
+            f" and the server {name} accepts {accepted}:"
+            " raise its max_connections or lower one of them."
+        )
+
+
+def accepted_connections(server: Server) -> int | None:
+    """How many the server accepts of roles that are no superuser; None while it is away."""
     try:
         with server.connect_as_provisioner() as connection:
             row = connection.execute(
@@ -36,15 +70,8 @@ def capacity_faults(server: Server, settings: Settings) -> Iterator[str]:
                 " - current_setting('superuser_reserved_connections')::int"
             ).fetchone()
     except ServerUnavailable:
-        logger.warning("the tenants' server is away: its max_connections was not checked")
-        return
-    accepted, needed = int(row[0]) if row else 0, connections_needed(settings)
-    if needed > accepted:
-        yield (
-            f"PROCESS_COUNT x (TENANT_CONNECTION_BUDGET + MAIN_POOL_SIZE + PLATFORM_POOL_SIZE)"
-            f" + {HEADROOM} = {needed} connections, and the server accepts {accepted}:"
-            f" raise its max_connections or lower one of them. {_what_fits(settings, accepted)}"
-        )
+        return None
+    return int(row[0]) if row else 0
 
 
 def _what_fits(settings: Settings, accepted: int) -> str:

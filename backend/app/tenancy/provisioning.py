@@ -161,8 +161,22 @@ def grant_membership(
     connection: Connection, installation: Installation, location: TenantLocation
 ) -> None:
     """To read and to write."""
-    for text in ("REVOKE {ro} FROM {role}", "GRANT {rw} TO {role}"):
-        connection.execute(statement(text, **_groups(installation, location)))
+    _leave(connection, location, installation.tenant_ro)
+    connection.execute(statement("GRANT {rw} TO {role}", **_groups(installation, location)))
+
+
+def _leave(connection: Connection, location: TenantLocation, *groups: str) -> None:
+    """Takes the memberships away that the role has: of others, the server would warn each time."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT g.rolname FROM pg_auth_members m
+        JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+        WHERE r.rolname = %s AND g.rolname = ANY(%s)
+        """,
+        (location.role, list(groups)),
+    ).fetchall()
+    for (group,) in rows:
+        connection.execute(statement("REVOKE {group} FROM {role}", group=group, role=location.role))
 
 
 def shut_out(connection: Connection, installation: Installation, location: TenantLocation) -> None:
@@ -173,9 +187,8 @@ def shut_out(connection: Connection, installation: Installation, location: Tenan
     Raises:
         TenantUnavailable: there is no such role, or one of its sessions outlived the deadline.
     """
-    names = _groups(installation, location)
     with _role_expected(), connection.transaction():
-        connection.execute(statement("REVOKE {rw}, {ro} FROM {role}", **names))
+        _leave(connection, location, installation.tenant_rw, installation.tenant_ro)
         connection.execute(statement("ALTER ROLE {role} NOLOGIN", role=location.role))
         connection.execute(comment_on("ROLE", location.role, installation.comment("tenant")))
     end_sessions(connection, location)
@@ -195,11 +208,8 @@ def make_read_only(
     if _comment_of_role(connection, location) == mark:
         return
     with _role_expected(), connection.transaction():
-        for text in (
-            "REVOKE {rw} FROM {role}",
-            "GRANT {ro} TO {role}",
-            "ALTER ROLE {role} LOGIN",
-        ):
+        _leave(connection, location, installation.tenant_rw)
+        for text in ("GRANT {ro} TO {role}", "ALTER ROLE {role} LOGIN"):
             connection.execute(statement(text, **_groups(installation, location)))
     end_sessions(connection, location)
     with _role_expected():

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from app.core.secrets import SecretBox
@@ -85,12 +86,12 @@ class Servers:
             server.ping()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes on disk of the tenants' databases on all servers, by name."""
-        return {
-            name: size
-            for server in self.all().values()
-            for name, size in database_sizes(server).items()
-        }
+        """Bytes on disk of the tenants' databases, by name; without servers that are away."""
+        found: dict[str, int] = {}
+        for server in self.all().values():
+            with suppress(ServerUnavailable):
+                found |= database_sizes(server)
+        return found
 
     def _ask(self) -> None:
         sealed = self._registry.sealed_servers()

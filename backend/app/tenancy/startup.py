@@ -1,14 +1,18 @@
 """What a process asks of its servers before it serves."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import psycopg
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.errors import AppError
 from app.settings import Environment, InvalidSettings, Settings
 from app.tenancy.capacity import capacity_faults
 from app.tenancy.server import Server
+from app.tenancy.servers import DEFAULT_SERVER, Servers
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +24,25 @@ _UNBOUND: Final = """
 """
 
 
-def check_servers(server: Server, settings: Settings) -> None:
+def check_process(app: Flask, settings: Settings) -> None:
+    """As `check_servers`, with every further server that the registry knows."""
+    manager = app.extensions["tenancy"]
+    with app.app_context():
+        check_servers(manager.server, settings, further=_further(manager.servers))
+
+
+def _further(servers: Servers) -> Mapping[str, Server]:
+    try:
+        known = servers.all()
+    except (AppError, SQLAlchemyError) as error:
+        logger.warning("further servers were not checked", extra={"reason": type(error).__name__})
+        return {}
+    return {name: server for name, server in known.items() if name != DEFAULT_SERVER}
+
+
+def check_servers(
+    server: Server, settings: Settings, *, further: Mapping[str, Server] | None = None
+) -> None:
     """Refuses to start a process that its servers would not hold, or that they could not bind.
 
     A server that is away at this moment says nothing: the process starts.
@@ -28,7 +50,7 @@ def check_servers(server: Server, settings: Settings) -> None:
     Raises:
         InvalidSettings: with one line for each fault.
     """
-    faults = [*capacity_faults(server, settings)]
+    faults = [*capacity_faults(server, settings, further=further or {})]
     if settings.environment == Environment.PRODUCTION:
         faults += _role_faults(settings)
     if faults:

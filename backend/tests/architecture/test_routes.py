@@ -151,6 +151,10 @@ TABLE: dict[str, tuple[int, ...]] = {
     "webhooks.get_delivery":      (401, 404, 403, 403, 404, 404, 404),
     "webhooks.replay_delivery":   (401, 404, 403, 403, 404, 404, 404),
     "webhooks.replay_range":      (401, 404, 403, 403, 404, 404, 404),
+    "backups.list_backups":       (401, 404, 403, 403, 403, 200, 200),
+    "backups.get_backup":         (401, 404, 403, 403, 403, 404, 404),
+    "backups.order_backup":       (401, 404, 403, 403, 403, 403, 409),
+    "backups.order_proof":        (401, 404, 403, 403, 403, 403, 409),
     "exports.request_export":     (401, 404, 403, 403, 403, 202, 404),
     "exports.list_exports":       (401, 404, 403, 403, 403, 200, 404),
     "exports.get_export":         (401, 404, 403, 403, 403, 404, 404),
@@ -343,6 +347,10 @@ def _requests(cast: Cast, document_id: str) -> dict[str, Request]:
         "webhooks.replay_range": _json(
             "POST", f"{webhook}/replay", {"since": "2026-11-24T00:00:00Z"}
         ),
+        "backups.list_backups": _json("GET", tenant + "/backups"),
+        "backups.get_backup": _json("GET", f"{tenant}/backups/{uuid4()}"),
+        "backups.order_backup": _json("POST", tenant + "/backups"),
+        "backups.order_proof": _json("POST", f"{tenant}/backups/{uuid4()}/proof"),
         "exports.request_export": _json("POST", tenant + "/exports"),
         "exports.list_exports": _json("GET", tenant + "/exports"),
         "exports.get_export": _json("GET", f"{tenant}/exports/{uuid4()}"),

@@ -17,6 +17,7 @@ _OWNER: Final = _ADMIN | {
     "tenants:manage",
     "tenants:delete",
     "exports:manage",
+    "backups:read",
     "sandboxes:manage",
     "sso:manage",
 }
@@ -30,6 +31,8 @@ PLATFORM_ADMIN: Final = frozenset(
         "tenants:suspend",
         "tenants:read_all",
         "quotas:manage",
+        "backups:read",
+        "backups:manage",
         "dead_letters:manage",
         "fleet:read",
         "fleet:migrate",

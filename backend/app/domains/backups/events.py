@@ -16,6 +16,16 @@ class _OfBackup(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackupRequested(_OfBackup):
+    type: ClassVar[str] = "backup.requested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupProofRequested(_OfBackup):
+    type: ClassVar[str] = "backup.proof_requested"
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackupTaken(_OfBackup):
     type: ClassVar[str] = "backup.taken"
 

@@ -12,6 +12,7 @@ from app.core.stamps import Identified, active_while
 
 
 class BackupState(StrEnum):
+    REQUESTED = "requested"  # over HTTP, and a job is bound to take it
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
@@ -25,10 +26,16 @@ class Backup(Identified, MainModel):
 
     __tablename__ = "backups"
     __table_args__ = (
-        CheckConstraint("state IN ('running', 'complete', 'failed')", name="state"),
+        CheckConstraint("state IN ('requested', 'running', 'complete', 'failed')", name="state"),
         CheckConstraint("origin IN ('asked', 'scheduled')", name="origin"),
         Index("ix_backups_tenant_id", "tenant_id", "id"),
         Index("ix_backups_failed", "finished_at", postgresql_where=text("state = 'failed'")),
+        Index(
+            "uq_backups_requested",
+            "tenant_id",
+            unique=True,
+            postgresql_where=text("state = 'requested'"),
+        ),
     )
 
     # No foreign key: a backup outlives its tenant.

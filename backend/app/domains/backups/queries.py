@@ -1,4 +1,4 @@
-"""Reads of backups, with the platform's session, and of exports."""
+"""Reads of backups and of exports."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,6 +17,30 @@ def backups(session: MainSession, *, tenant_id: UUID | None) -> Sequence[Backup]
     statement = select(Backup).order_by(Backup.id.desc())
     if tenant_id is not None:
         statement = statement.where(Backup.tenant_id == tenant_id)
+    return session.scalars(statement).all()
+
+
+def page(
+    session: MainSession, *, tenant_id: UUID, before: UUID | None, limit: int
+) -> Sequence[Backup]:
+    """A tenant's, the newest first."""
+    statement = select(Backup).where(Backup.tenant_id == tenant_id)
+    if before is not None:
+        statement = statement.where(Backup.id < before)
+    return session.scalars(statement.order_by(Backup.id.desc()).limit(limit)).all()
+
+
+def of_tenant(session: MainSession, *, tenant_id: UUID, backup_id: UUID) -> Backup | None:
+    return session.scalar(
+        select(Backup).where(Backup.tenant_id == tenant_id, Backup.id == backup_id)
+    )
+
+
+def requested(session: MainSession, *, before: datetime) -> Sequence[Backup]:
+    """Those that were ordered before the time and have not begun."""
+    statement = select(Backup).where(
+        Backup.state == BackupState.REQUESTED, Backup.created_at < before
+    )
     return session.scalars(statement).all()
 
 
@@ -47,7 +71,10 @@ def expired(session: MainSession, *, before: datetime) -> Sequence[Backup]:
     """Those from before, but each tenant's newest that is complete."""
     kept = {backup.id for backup in newest_of_all(session).values()}
     old = session.scalars(
-        select(Backup).where(Backup.created_at < before, Backup.state != BackupState.RUNNING)
+        select(Backup).where(
+            Backup.created_at < before,
+            Backup.state.in_((BackupState.COMPLETE, BackupState.FAILED)),
+        )
     )
     return [backup for backup in old if backup.id not in kept]
 

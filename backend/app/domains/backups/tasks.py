@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.core.db import platform_session
 from app.core.tasks import periodic, task
-from app.domains.backups.service import cloning, exports, restoring, taking, upkeep
+from app.domains.backups.service import cloning, exports, ordering, restoring, taking, upkeep
 from app.integrations.storage import current_storage
 from app.settings import current_settings
 from app.tenancy.manager import current_manager
@@ -16,22 +16,27 @@ _LIMIT: Final = timedelta(minutes=55)
 
 
 @task(name="backups.take", queue="fleet", plane=None, limit=_LIMIT)
-def take_backup(tenant: str) -> None:
-    """Takes one tenant's backup that is due."""
+def take_backup(tenant: str, backup: str | None = None) -> None:
+    """Takes one tenant's backup that is due, or the one that was ordered."""
     taking.take(
         current_manager(),
         current_storage(),
         current_settings(),
         tenant_id=UUID(tenant),
-        scheduled=True,
+        backup_id=None if backup is None else UUID(backup),
+        scheduled=backup is None,
     )
 
 
 @task(name="backups.prove", queue="fleet", plane=None, limit=_LIMIT)
-def prove_backup(tenant: str) -> None:
-    """Restores one tenant's newest backup for a test, and keeps what came of it."""
+def prove_backup(tenant: str, backup: str | None = None) -> None:
+    """Restores one tenant's newest backup, or the one given, for a test, and keeps the outcome."""
     restoring.prove(
-        current_manager(), current_storage(), current_settings(), tenant_id=UUID(tenant)
+        current_manager(),
+        current_storage(),
+        current_settings(),
+        tenant_id=UUID(tenant),
+        backup_id=None if backup is None else UUID(backup),
     )
 
 
@@ -60,5 +65,7 @@ def clear_up() -> None:
     storage, settings = current_storage(), current_settings()
     upkeep.clear_up(current_manager(), storage, settings)
     exports.delete_overdue(storage)
+    with platform_session() as session:
+        ordering.give_up_lost(session)
     if settings.backup_keys:
         upkeep.delete_expired(storage, settings)

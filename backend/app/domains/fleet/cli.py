@@ -64,7 +64,8 @@ class Speaker:
         outcome = progress.outcome
         if outcome.error is not None and not self.as_json:
             _clear_bar()
-            click.echo(f"FAILED {outcome.entry.slug} {outcome.entry.tenant_id}: {outcome.error}")
+            entry = outcome.entry
+            click.echo(f"{outcome.status.upper()} {entry.slug} {entry.tenant_id}: {outcome.error}")
         if sys.stderr.isatty():
             draw_bar(progress.done, progress.total, progress.wave)
 

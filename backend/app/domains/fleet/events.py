@@ -19,6 +19,7 @@ class FleetMigrationEnded(Event):
     status: str
     succeeded: int
     failed: int
+    unreached: int
     pending: int
     gone: int
 

@@ -17,7 +17,7 @@ class RunStatus(StrEnum):
     REQUESTED = "requested"  # an administrator ordered it, and a job is bound to carry it out
     RUNNING = "running"
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # it came to its end, and tenants are left that failed
+    FAILED = "failed"  # it came to its end, and tenants are left that failed or were not reached
     STOPPED = "stopped"  # its failures were spent before its end
     INTERRUPTED = "interrupted"  # its process ended before it did
 
@@ -26,6 +26,7 @@ class ResultStatus(StrEnum):
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    UNREACHED = "unreached"  # its server was away
     GONE = "gone"  # the tenant was deleted before its turn
 
 

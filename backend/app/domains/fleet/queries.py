@@ -74,10 +74,11 @@ def page_of_results(
 
 
 def forgive_failures(session: MainSession, run_id: UUID) -> None:
-    """Those that failed wait for another go."""
+    """Those that failed, or were not reached, wait for another go."""
+    left = (ResultStatus.FAILED, ResultStatus.UNREACHED)
     session.execute(
         update(MigrationResult)
-        .where(MigrationResult.run_id == run_id, MigrationResult.status == ResultStatus.FAILED)
+        .where(MigrationResult.run_id == run_id, MigrationResult.status.in_(left))
         .values(status=ResultStatus.PENDING)
     )
 

@@ -2,12 +2,12 @@
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
-from psycopg import Error, errors, sql
+from psycopg import Cursor, Error, errors, sql
 
 from app.tenancy.locations import TenantUnavailable
 from app.tenancy.migrations.rendering import Recipe, Step
@@ -16,6 +16,7 @@ from app.tenancy.server import Connection, Server, ServerUnavailable
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_READ_VERSION: Final = "SELECT version_num FROM public.alembic_version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,39 +96,76 @@ def _attempt(
         lock_timeout_ms=patience.lock_timeout_ms,
         statement_timeout_ms=patience.statement_timeout_ms,
     ) as connection:
-        # Of the session, since some steps commit; and not waited for, because a session that
-        # waits holds a snapshot, which CREATE INDEX CONCURRENTLY would wait for in turn.
-        row = connection.execute(
-            "SELECT pg_try_advisory_lock(%s)", (lock_key("migrate"),)
-        ).fetchone()
-        if row != (True,):
-            raise AnotherMigrator("Another process migrates this database.")
-        source = read_version(connection)
+        source = _lock_and_read(connection)
         for alone, steps in groupby(
             recipe.steps_from(source), key=lambda step: step.revision.autocommit
         ):
             if alone:
                 _run_alone(connection, recipe, steps)
             else:
-                with connection.transaction():
-                    _run(connection, recipe, steps)
+                _run_together(connection, recipe, list(steps))
         return Passage(source, recipe.target, attempt)
 
 
-def _run(connection: Connection, recipe: Recipe, steps: Iterable[Step]) -> None:
+def _lock_and_read(connection: Connection) -> str | None:
+    """The database's revision, with the right to change it, in one exchange.
+
+    The lock is the session's, since some steps commit; and not waited for, because a session that
+    waits holds a snapshot, which CREATE INDEX CONCURRENTLY would wait for in turn.
+
+    Raises:
+        AnotherMigrator: somebody else has that right.
+    """
+    lock = f"SELECT pg_try_advisory_lock({lock_key('migrate')})"
+    try:
+        cursor = connection.execute(f"{lock}; {_READ_VERSION}".encode(), prepare=False)
+        row, source = cursor.fetchone(), None
+        cursor.nextset()
+        source = _only(cursor.fetchall())
+    except errors.UndefinedTable:  # an empty database; the lock was taken all the same
+        row, source = connection.execute(lock.encode()).fetchone(), None
+    if row != (True,):
+        raise AnotherMigrator("Another process migrates this database.")
+    return source
+
+
+def _run_together(connection: Connection, recipe: Recipe, steps: Sequence[Step]) -> None:
+    """In one transaction, sent in one exchange and committed by another.
+
+    Only a step of Python parts what is sent. The version row has the last word before the commit.
+    """
+    texts = ["BEGIN"]
     for step in steps:
         if step.statements is None:
+            _send(connection, texts)
+            texts = []
             recipe.run(step, connection)
-        for statement in step.statements or ():
-            connection.execute(statement.encode())
-        _write_version(connection, step)
+        texts += [*(step.statements or ()), *_version_statements(step)]
+    cursor = _send(connection, [*texts, _READ_VERSION])
+    reached = _only(cursor.fetchall())
+    if reached != steps[-1].target:
+        raise WrongVersion(f"the version row is at {reached} instead of {steps[-1].target}")
+    connection.execute("COMMIT", prepare=False)
+
+
+def _send(connection: Connection, texts: Sequence[str]) -> Cursor[tuple[Any, ...]]:
+    """All in one exchange; the cursor is at the last result. A text may end as a comment."""
+    cursor = connection.execute("\n;\n".join(texts).encode(), prepare=False)
+    while cursor.nextset():
+        pass
+    return cursor
 
 
 def _run_alone(connection: Connection, recipe: Recipe, steps: Iterable[Step]) -> None:
     """Outside of transactions: a step may have been interrupted, and is done again as a whole."""
     for step in steps:
         drop_invalid_indexes(connection)
-        _run(connection, recipe, [step])
+        if step.statements is None:
+            recipe.run(step, connection)
+        for text in (*(step.statements or ()), *_version_statements(step)):
+            connection.execute(text.encode(), prepare=False)
+        if read_version(connection) != step.target:
+            raise WrongVersion(f"the version row is not at {step.target}")
 
 
 def drop_invalid_indexes(connection: Connection) -> None:
@@ -149,30 +187,31 @@ def drop_invalid_indexes(connection: Connection) -> None:
 def read_version(connection: Connection) -> str | None:
     """The revision of the database; None where it holds no schema yet."""
     try:
-        rows = connection.execute("SELECT version_num FROM public.alembic_version").fetchall()
+        return _only(connection.execute(_READ_VERSION.encode()).fetchall())
     except errors.UndefinedTable:
         return None
+
+
+def _only(rows: Sequence[tuple[Any, ...]]) -> str | None:
     if len(rows) > 1:
         raise WrongVersion("the database has more than one version row")
     return rows[0][0] if rows else None
 
 
-def _write_version(connection: Connection, step: Step) -> None:
+def _version_statements(step: Step) -> Iterator[str]:
+    """What writes down that the step was taken."""
     if step.source is None:
         # As Alembic makes it, so that its own commands work on the database too.
-        connection.execute(
+        yield (
             "CREATE TABLE IF NOT EXISTS public.alembic_version (version_num varchar(32) NOT NULL"
             " CONSTRAINT alembic_version_pkc PRIMARY KEY)"
         )
-        done = connection.execute("INSERT INTO public.alembic_version VALUES (%s)", (step.target,))
+        text = sql.SQL("INSERT INTO public.alembic_version VALUES ({target})")
     elif step.target is None:
-        done = connection.execute(
-            "DELETE FROM public.alembic_version WHERE version_num = %s", (step.source,)
-        )
+        text = sql.SQL("DELETE FROM public.alembic_version WHERE version_num = {source}")
     else:
-        done = connection.execute(
-            "UPDATE public.alembic_version SET version_num = %s WHERE version_num = %s",
-            (step.target, step.source),
+        text = sql.SQL(
+            "UPDATE public.alembic_version SET version_num = {target} WHERE version_num = {source}"
         )
-    if done.rowcount != 1:
-        raise WrongVersion(f"the version row is not at {step.source}")
+    ends = {"source": sql.Literal(step.source), "target": sql.Literal(step.target)}
+    yield text.format(**ends).as_string()

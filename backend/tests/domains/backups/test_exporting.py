@@ -32,6 +32,9 @@ def test_everything_of_the_tenants_and_nothing_of_anothers(
         safe.upload(acme, name, each)
     globex = new_house("globex", safe.alice)
     safe.upload(globex, "hers.txt", b"hers alone")
+    hook = {"url": "https://hooks.acme.example/", "events": ["document.uploaded"]}
+    answer = safe.alice.post(f"/api/tenants/{acme.id}/webhooks", json=hook)
+    assert answer.status_code == 201, answer.text
     path = tmp_path / "acme.zip"
     manifest = export(safe, acme, path)
     with ZipFile(path) as archive:
@@ -44,11 +47,14 @@ def test_everything_of_the_tenants_and_nothing_of_anothers(
         digests = {row["id"]: row["digest"][7:] for row in lines(archive, "tables/files.jsonl")}
         documents = lines(archive, "tables/documents.jsonl")
         found = {row["name"]: archive.read(f"files/{digests[row['file_id']]}") for row in documents}
+        [endpoint] = lines(archive, "tables/webhook_endpoints.jsonl")
         [member] = lines(archive, "members.jsonl")
         everything = b"".join(archive.read(name) for name in archive.namelist())
     assert set(found.values()) == set(content.values())
     assert (member["email"], member["role"]) == (safe.alice.email, "owner")
     assert b"hers" not in everything
+    assert endpoint["url"] == hook["url"]
+    assert not [name for name in endpoint if name.startswith("sealed_")]
 
 
 def test_what_cannot_be_read_leaves_no_archive(safe: Safe, acme: House, tmp_path: Path) -> None:

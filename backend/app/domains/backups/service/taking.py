@@ -43,12 +43,13 @@ def take(
     settings: Settings,
     *,
     tenant_id: UUID,
+    backup_id: UUID | None = None,
     scheduled: bool = False,
     tell: Tell = lambda _done, _of, _what: None,
 ) -> UUID:
     """A backup of the tenant as it is at one moment, while it is used; returns its id.
 
-    ``tell`` gets how many of how many files are done.
+    ``backup_id`` is of one that was ordered. ``tell`` gets how many of how many files are done.
 
     Raises:
         TenantGone: there is no such tenant, or it has no database.
@@ -56,7 +57,8 @@ def take(
         AppError, DumpFailed: it is marked as failed, and nothing of it is left in the store.
     """
     entry = entry_of(tenant_id)
-    archive = archive_of(settings, storage, tenant_id=tenant_id, backup_id=ids.new_id())
+    backup_id = backup_id or ids.new_id()
+    archive = archive_of(settings, storage, tenant_id=tenant_id, backup_id=backup_id)
     with claimed(manager, tenant_id):
         tidy(manager, storage, settings, tenant_id=tenant_id)
         _begin(archive, scheduled=scheduled)
@@ -197,7 +199,11 @@ def _exported(connection: Connection) -> str:
 def _begin(archive: Archive, *, scheduled: bool) -> None:
     origin = "scheduled" if scheduled else "asked"
     with platform_session() as session:
-        session.add(Backup(id=archive.backup_id, tenant_id=archive.tenant_id, origin=origin))
+        ordered = session.get(Backup, archive.backup_id)
+        if ordered is None:
+            session.add(Backup(id=archive.backup_id, tenant_id=archive.tenant_id, origin=origin))
+        else:  # also by a job that is tried again
+            ordered.state, ordered.failure, ordered.finished_at = BackupState.RUNNING, None, None
 
 
 def _complete(archive: Archive, manifest: Manifest, size: int) -> None:

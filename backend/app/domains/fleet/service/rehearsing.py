@@ -5,6 +5,7 @@ A copy is read in one snapshot, so its tenant's sessions are neither ended nor m
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from psycopg import IsolationLevel, sql
@@ -17,7 +18,7 @@ from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.applying import MigrationFailed
 from app.tenancy.migrations.rendering import Recipe
-from app.tenancy.server import Connection, Server
+from app.tenancy.server import Connection, Server, ServerUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ def rehearse(manager: TenantDatabaseManager, order: Order, *, largest: int) -> I
     """
     with claimed(manager):
         for server in manager.servers.all().values():
-            templates.discard_scratch(server)
+            with suppress(ServerUnavailable):
+                templates.discard_scratch(server)
         entries = planning.plan(manager, order).entries
         sizes = manager.servers.sizes()
         by_size = sorted(entries, key=lambda each: -sizes.get(each.location.database, 0))

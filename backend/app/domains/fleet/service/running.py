@@ -23,9 +23,9 @@ from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus
 from app.domains.fleet.service import planning, waves
 from app.domains.fleet.service.parallel import in_batches
 from app.domains.fleet.service.planning import Order, Plan
-from app.domains.tenants.service import ledger, pool
+from app.domains.fleet.service.reach import Reach, announce
+from app.domains.tenants.service import ledger
 from app.domains.tenants.service.ledger import FleetEntry
-from app.tenancy import templates
 from app.tenancy.manager import TenantDatabaseManager
 from app.tenancy.migrations import applying, tree
 from app.tenancy.migrations.applying import MigrationFailed
@@ -47,6 +47,7 @@ class Outcome:
     attempts: int
     seconds: float
     error: str | None = None
+    status: ResultStatus = ResultStatus.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,8 @@ def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
     with claimed(manager):
         planned = planning.plan(manager, order)
         if order.downgrade_to is None:
-            _announce()
-            _renew_template(manager)
+            announce()
+        reach = Reach.prepared(manager, downgrade=order.downgrade_to is not None)
         if not planned.waves:
             return Ended(None, RunStatus.SUCCEEDED, {}, planned.at_target)
         with platform_session() as session:
@@ -95,7 +96,7 @@ def start(manager: TenantDatabaseManager, order: Order, *, tell: Tell) -> Ended:
             session.flush()  # the results refer to it
             record(session, run, planned)
             run_id = run.id
-        return _carry_out(manager, run_id, tell, at_target=planned.at_target)
+        return _carry_out(manager, run_id, reach, tell, at_target=planned.at_target)
 
 
 def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
@@ -115,9 +116,8 @@ def resume(manager: TenantDatabaseManager, *, tell: Tell) -> Ended:
             queries.forgive_failures(session, run.id)
             run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
             run_id = run.id
-        if not run.plan["downgrade"]:
-            _renew_template(manager)
-        return _carry_out(manager, run_id, tell, at_target=0)
+        reach = Reach.prepared(manager, downgrade=run.plan["downgrade"])
+        return _carry_out(manager, run_id, reach, tell, at_target=0)
 
 
 @contextmanager
@@ -151,8 +151,8 @@ def carry_on(manager: TenantDatabaseManager, run_id: UUID, *, seconds: float) ->
             run.status, run.finished_at, run.failure = RunStatus.RUNNING, None, None
             order = run.plan.get("order")
         try:
-            _announce()
-            _renew_template(manager)
+            announce()
+            reach = Reach.prepared(manager, downgrade=False)
             if order is not None:
                 planned = planning.plan(manager, Order.loads(order))
                 with platform_session() as session:
@@ -161,7 +161,7 @@ def carry_on(manager: TenantDatabaseManager, run_id: UUID, *, seconds: float) ->
             _finish(run_id, RunStatus.FAILED, str(error))
             return True
         until = time.monotonic() + seconds
-        ended = _carry_out(manager, run_id, lambda _: None, at_target=0, until=until)
+        ended = _carry_out(manager, run_id, reach, lambda _: None, at_target=0, until=until)
         return ended.status is not RunStatus.RUNNING
 
 
@@ -179,22 +179,6 @@ def record(session: MainSession, run: MigrationRun, planned: Plan) -> None:
         _add_results(session, run.id, number, wave.entries)
 
 
-def _renew_template(manager: TenantDatabaseManager) -> None:
-    """Who is born from now on is at the newest revision, also out of the pool."""
-    for server in manager.servers.all().values():
-        templates.ensure(server)
-    if manager.keeps_spares:
-        with platform_session() as session:
-            pool.ask_for_refill(session)
-
-
-def _announce() -> None:
-    """Tells older code which revisions it can serve, before any tenant is at one of them."""
-    known = tree.current()
-    with platform_session() as session:
-        ledger.announce(session, {each.id: known.oldest_code(each.id) for each in known.revisions})
-
-
 def _add_results(
     session: MainSession, run_id: UUID, wave: int, entries: Sequence[FleetEntry]
 ) -> None:
@@ -209,13 +193,14 @@ def _add_results(
 def _carry_out(
     manager: TenantDatabaseManager,
     run_id: UUID,
+    reach: Reach,
     tell: Tell,
     *,
     at_target: int,
     until: float = math.inf,
 ) -> Ended:
     try:
-        status = _Voyage(manager, run_id, tell, until).sail()
+        status = _Voyage(manager, run_id, reach, tell, until).sail()
     except BaseException as error:
         with suppress(Exception):  # what went wrong first is what matters
             _finish(run_id, RunStatus.INTERRUPTED, type(error).__name__)
@@ -239,10 +224,16 @@ class _Voyage:
     """One go at a run, from its record; it begins with no tenant after the time ``until``."""
 
     def __init__(
-        self, manager: TenantDatabaseManager, run_id: UUID, tell: Tell, until: float
+        self,
+        manager: TenantDatabaseManager,
+        run_id: UUID,
+        reach: Reach,
+        tell: Tell,
+        until: float,
     ) -> None:
         self._manager = manager
         self._run_id = run_id
+        self._reach = reach
         self._tell = tell
         self._until = until
         with platform_session() as session:
@@ -260,13 +251,16 @@ class _Voyage:
         self._total = counts[ResultStatus.PENDING]
         self._done = 0
         self._failures = counts[ResultStatus.FAILED]
+        # They say nothing of the migration, so they are not counted among its failures.
+        self._unreached = counts[ResultStatus.UNREACHED]
         self._counting = threading.Lock()
 
     def sail(self) -> RunStatus:
         for number, name in enumerate(self._plan["waves"]):
-            before = self._failures
+            before = self._failures + self._unreached
             self._wave(number, name)
-            if self._spent or (name == waves.CANARY and self._failures > before):
+            worse = self._failures + self._unreached > before
+            if self._spent or (name == waves.CANARY and worse):
                 return RunStatus.STOPPED
             if self._late:
                 return RunStatus.RUNNING
@@ -276,7 +270,8 @@ class _Voyage:
                 return RunStatus.STOPPED
             if self._late:
                 return RunStatus.RUNNING
-        return RunStatus.FAILED if self._failures else RunStatus.SUCCEEDED
+        well = not self._failures and not self._unreached
+        return RunStatus.SUCCEEDED if well else RunStatus.FAILED
 
     @property
     def _spent(self) -> bool:
@@ -323,6 +318,8 @@ class _Voyage:
     def _migrate(self, entry: FleetEntry) -> Outcome:
         """Runs in a thread of its own; touches the tenant's database and nothing else."""
         start = time.monotonic()
+        if self._reach.is_away(entry.location.server):
+            return self._left(entry, 0, start)
         try:
             passage = applying.migrate(
                 self._manager.server_of(entry.location),
@@ -331,6 +328,8 @@ class _Voyage:
                 self._manager.patience,
             )
         except MigrationFailed as error:
+            if self._reach.explains(error, entry.location.server):
+                return self._left(entry, error.attempts, start)
             with self._counting:
                 self._failures += 1
             return Outcome(
@@ -340,8 +339,22 @@ class _Voyage:
                 attempts=error.attempts,
                 seconds=time.monotonic() - start,
                 error=str(error),
+                status=ResultStatus.FAILED,
             )
         return Outcome(entry=entry, **asdict(passage), seconds=time.monotonic() - start)
+
+    def _left(self, entry: FleetEntry, attempts: int, start: float) -> Outcome:
+        with self._counting:
+            self._unreached += 1
+        return Outcome(
+            entry=entry,
+            source=entry.revision,
+            target=entry.revision,
+            attempts=attempts,
+            seconds=time.monotonic() - start,
+            error=f"the server {entry.location.server} is away",
+            status=ResultStatus.UNREACHED,
+        )
 
     def _where_it_is(self, entry: FleetEntry) -> str | None:
         """A failed tenant may have passed some revisions; unreachable, it is where it was."""
@@ -364,11 +377,10 @@ class _Voyage:
                 session.execute(update(MigrationResult), rows)
 
     def _row(self, outcome: Outcome, *, is_there: bool) -> dict[str, object]:
-        status = ResultStatus.SUCCEEDED if outcome.error is None else ResultStatus.FAILED
         return {
             "run_id": self._run_id,
             "tenant_id": outcome.entry.tenant_id,
-            "status": status if is_there else ResultStatus.GONE,
+            "status": outcome.status if is_there else ResultStatus.GONE,
             "source": outcome.source,
             "target": outcome.target,
             "attempts": outcome.attempts,

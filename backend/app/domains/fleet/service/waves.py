@@ -94,7 +94,9 @@ def _chosen_by(
         return [each for each in entries if argument in each.tags]
     if not _COUNT.fullmatch(argument):
         raise BadOrder(f"{choice!r} names no number of tenants.")
-    by_size = sorted(entries, key=lambda each: sizes.get(each.location.database, 0))
+    # A database whose size nobody knows is not there, or its server is away: no canary.
+    known = [each for each in entries if each.location.database in sizes]
+    by_size = sorted(known, key=lambda each: sizes[each.location.database])
     return (by_size if kind == "smallest" else by_size[::-1])[: int(argument)]
 
 
