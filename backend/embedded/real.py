@@ -4,6 +4,7 @@ The same classes run the distribution's programs instead of those in the wheels.
 Vault are in no distribution: they are built, once, into the cache folder.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -18,11 +19,13 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
-from embedded import golang, maven
+from embedded import golang, maven, npm
 from embedded import kafka as kafka_server
+from embedded import oidc as oidc_server
 from embedded import vault as vault_server
 from embedded.errors import EmbeddedError
 from embedded.kafka import KafkaServer
+from embedded.oidc import OidcProvider
 from embedded.ports import free_port
 from embedded.postgres import PostgresServer
 from embedded.process import ChildProcess
@@ -36,7 +39,9 @@ _SECONDS = 5
 _GATEWAY = "v1.8.0"
 _KAFKA = "org.apache.kafka:kafka_2.13:4.1.0"
 _VAULT = "1.21.4"
-_VAULT_SOURCE = Path(__file__).resolve().parents[1] / "tests" / "support" / "vault_server"
+_SUPPORT = Path(__file__).resolve().parents[1] / "tests" / "support"
+_VAULT_SOURCE = _SUPPORT / "vault_server"
+_OIDC_SOURCE = _SUPPORT / "oidc_provider"
 _GATEWAY_PACKAGE = f"github.com/versity/versitygw/cmd/versitygw@{_GATEWAY}"
 
 
@@ -167,13 +172,13 @@ def _check_kafka(url: str) -> None:
 
 
 def vault_program() -> Path | None:
-    """The whole of it that is built: neither TLS nor other engines than those we use."""
+    """The whole of it that is built: no other engines than those we use."""
     path = _vault_path()
     return path if path.is_file() else None
 
 
 def _vault_path() -> Path:
-    return cache_folder() / "programs" / f"vault-{_VAULT}"
+    return cache_folder() / "programs" / f"vault-{_VAULT}-tls"
 
 
 def _build_vault() -> None:
@@ -189,6 +194,39 @@ def _vault(program: Path, data: Path) -> tuple[Server, Callable[[], str]]:
 def _check_vault(url: str) -> None:
     if not vault_server.answers(url):
         raise EmbeddedError("Vault does not answer, or is sealed.")
+
+
+def chromium_program() -> str | None:
+    """The browser that signs in in the tests."""
+    return shutil.which("chromium")
+
+
+def _oidc_path() -> Path:
+    """A change of the program, or of what it is pinned to, is another one."""
+    sources = sorted(_OIDC_SOURCE.glob("*"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return cache_folder() / "programs" / f"oidc-provider-{digest[:12]}"
+
+
+def _oidc() -> Path | None:
+    """With the browser that opens its pages."""
+    path = _oidc_path()
+    return path if path.is_dir() and chromium_program() else None
+
+
+def _fetch_oidc() -> None:
+    if not _oidc_path().is_dir():
+        npm.fetch(_OIDC_SOURCE, _oidc_path())
+
+
+def _start_oidc(program: Path, data: Path) -> tuple[Server, Callable[[], str]]:
+    server = OidcProvider(data, program=program)
+    return server, lambda: server.url
+
+
+def _check_oidc(url: str) -> None:
+    if not oidc_server.answers(url):
+        raise EmbeddedError("oidc-provider does not answer.")
 
 
 def cache_folder() -> Path:
@@ -239,6 +277,14 @@ SERVICES: Mapping[str, Service] = {
         server=_vault,
         check=_check_vault,
         build=_build_vault,
+    ),
+    "oidc": Service(
+        variable="TEST_OIDC_URL",
+        packages=("chromium",),
+        program=_oidc,
+        server=_start_oidc,
+        check=_check_oidc,
+        build=_fetch_oidc,
     ),
 }
 

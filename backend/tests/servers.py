@@ -13,7 +13,12 @@ from embedded.valkey import ValkeyServer
 
 _REAL: Final = {"postgres": "TEST_POSTGRES_URL", "redis": "TEST_REDIS_URL"}
 # Without these the tests that need them are skipped, unless real servers are required.
-_OPTIONAL: Final = {"s3": "TEST_S3_URL", "kafka": "TEST_KAFKA_URL", "vault": "TEST_VAULT_URL"}
+_OPTIONAL: Final = {
+    "s3": "TEST_S3_URL",
+    "kafka": "TEST_KAFKA_URL",
+    "vault": "TEST_VAULT_URL",
+    "oidc": "TEST_OIDC_URL",
+}
 
 
 # Set where the named servers are gone after the run, like the embedded ones.

@@ -142,9 +142,11 @@ class Directory:
         """A code for somebody who has signed in here.
 
         Raises:
-            Refusal: with PKCE missing, or an account that is disabled.
+            Refusal: with PKCE missing, an account that is disabled, or nobody's consent.
         """
         application, person = self.application_for(query), self.people.get(person_id)
+        if not person_id:
+            raise Refusal("access_denied", "65004", "User declined to consent to access the app.")
         if person is None:
             raise Refusal("access_denied", "50034", "The user account does not exist.")
         if query.get("code_challenge_method") != "S256" or not query.get("code_challenge"):

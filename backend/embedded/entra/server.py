@@ -174,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         text = (
             f"{_PAGE}<h1>Who are you?</h1><p><small>This is a stand-in for Entra ID; application"
-            f' {application.id}</small></p><form method="post">{buttons}</form></html>'
+            f' {application.id}</small></p><form method="post">{buttons}'
+            '<button name="person" value="">Cancel</button></form></html>'
         )
         self._write(200, text.encode(), "text/html; charset=utf-8")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +54,32 @@ def inside(sso_app: Flask) -> Iterator[Flask]:
 @pytest.fixture(scope="module")
 def new_company(sso_app: Flask, entra: StandIn) -> NewCompany:
     """A tenant with a proven domain and a directory; ``active`` is tested and switched on too."""
+    return partial(make_company, sso_app, entra)
 
-    def make(
-        name: str = "acme", owner: str = "Alice", *, active: bool = True, **config: Any
-    ) -> Company:
-        domain = f"{name}-{ids.new_id().hex[-12:]}.example"
-        with sso_app.app_context():
-            person = new_person(sso_app, owner)
-            house = new_house(name, person)
-            prove(house.id, domain)
-        directory = entra.add_directory()
-        application = directory.register(f"http://localhost{CALLBACK}")
-        company = Company(sso_app, entra, house, person, directory, application, domain)
-        answer = person.send("PUT", company.config, json=company.given(**config))
-        assert answer.status_code == 200, answer.text
-        if active:
-            activate(company)
-        return company
 
-    return make
+def make_company(
+    app: Flask,
+    entra: StandIn,
+    name: str = "acme",
+    owner: str = "Alice",
+    *,
+    active: bool = True,
+    **config: Any,
+) -> Company:
+    """The same, of any instance."""
+    domain = f"{name}-{ids.new_id().hex[-12:]}.example"
+    with app.app_context():
+        person = new_person(app, owner)
+        house = new_house(name, person)
+        prove(house.id, domain)
+    directory = entra.add_directory()
+    application = directory.register(f"{app.extensions['settings'].public_url}{CALLBACK}")
+    company = Company(app, entra, house, person, directory, application, domain)
+    answer = person.send("PUT", company.config, json=company.given(**config))
+    assert answer.status_code == 200, answer.text
+    if active:
+        activate(company)
+    return company
 
 
 def prove(tenant_id: Any, domain: str) -> None:
@@ -82,6 +90,14 @@ def prove(tenant_id: Any, domain: str) -> None:
                 tenant_id=tenant_id, domain=domain, challenge="shown", verified_at=clock.now()
             )
         )
+
+
+def take_in(company: Company) -> None:
+    company.change(
+        sso_domain_whitelist=[company.domain],
+        auto_provisioning_enabled=True,
+        default_role="user",
+    )
 
 
 def activate(company: Company) -> None:
@@ -99,11 +115,7 @@ def activate(company: Company) -> None:
 def open_acme(new_company: NewCompany) -> Company:
     """Acme, which takes in whom its directory has in its own domain, as users."""
     company = new_company()
-    company.change(
-        sso_domain_whitelist=[company.domain],
-        auto_provisioning_enabled=True,
-        default_role="user",
-    )
+    take_in(company)
     return company
 
 

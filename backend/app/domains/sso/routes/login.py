@@ -31,6 +31,9 @@ from app.settings import current_settings
 
 blueprint: Final = Blueprint("sso", __name__, url_prefix="/api/auth/sso")
 
+# Of a refusal; whoever takes both equally is a program.
+_ANSWERS: Final = ("application/json", "text/html")
+
 
 @blueprint.get("/azure/login/<uuid:tenant_id>")
 @endpoint(
@@ -188,7 +191,7 @@ def _arrive(open_session: OpenPlane, attempt: Attempt, answer: dict[str, str]) -
             current_ports(), answer=answer, cookie=request.cookies.get, address=request.remote_addr
         )
     except LoginRefused as error:
-        if error.return_to is None or not request.accept_mimetypes.accept_html:
+        if request.accept_mimetypes.best_match(_ANSWERS) != "text/html":
             raise
         return _told(cast("AppError", error), error.return_to)
     attempt.succeeded()
@@ -207,16 +210,19 @@ def _arrive(open_session: OpenPlane, attempt: Attempt, answer: dict[str, str]) -
     return response
 
 
-def _told(error: AppError, return_to: str) -> Response:
+def _told(error: AppError, return_to: str | None) -> Response:
     """The refusal, for a browser: its status, and at once the page that the person came from."""
     problem = error.problem(g.request_id)
     told = {"error": error.code, "error_description": error.detail}
     told |= {name: str(problem[name]) for name in ("link_token",) if name in problem}
-    address = escape(f"{return_to}#{urlencode(told)}")
+    refresh = link = ""
+    if return_to is not None:
+        address = escape(f"{return_to}#{urlencode(told)}")
+        refresh = f'<meta http-equiv="refresh" content="0;url={address}">'
+        link = f' <a href="{address}">Go on</a>'
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not signed in</title>'
-        f'<meta http-equiv="refresh" content="0;url={address}">'
-        f'<p>{escape(error.detail)} <a href="{address}">Go on</a></p></html>'
+        f"{refresh}<h1>Not signed in</h1><p>{escape(error.detail)}{link}</p></html>"
     )
     return Response(page, status=error.status, mimetype="text/html")
 
