@@ -21,13 +21,22 @@ class KafkaServer(EmbeddedServer):
     """A server of its own on ``data_dir``, for as long as this object is started.
 
     It listens on 127.0.0.1 and lets everybody in. ``port`` chooses where, so that a server can be
-    stopped and started again at the same place.
+    stopped and started again at the same place. ``advertised`` is the address that it tells its
+    clients, where something stands between.
     """
 
-    def __init__(self, data_dir: Path, *, libraries: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        libraries: Path,
+        port: int | None = None,
+        advertised: str | None = None,
+    ) -> None:
         super().__init__(data_dir, durable=True, log=None)
         self.libraries = libraries
         self.port = port or free_port()
+        self._advertised = advertised or self.url
         self._controller_port = free_port()
 
     @property
@@ -78,7 +87,7 @@ class KafkaServer(EmbeddedServer):
             "node.id": "1",
             "controller.quorum.voters": f"1@{controller}",
             "listeners": f"PLAINTEXT://{self.url},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.url}",
+            "advertised.listeners": f"PLAINTEXT://{self._advertised}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(self.data_dir / "log"),
             "auto.create.topics.enable": "false",
