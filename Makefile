@@ -15,6 +15,8 @@ JOBS ?= auto
 EXAMPLES ?= 2000
 # How many processes `make kills` kills.
 KILLS ?= 200
+# What `make faults` does by chance follows from it; each run tells its own.
+SEED ?=
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
 ARGS ?=
 
@@ -51,6 +53,10 @@ fuzz: $(INSTALLED) ## Send each route requests made up from the contract (EXAMPL
 .PHONY: kills
 kills: $(INSTALLED) ## Kill the API beside the commit of a POST that is repeated (KILLS=200)
 	@cd backend && IDEMPOTENCY_KILLS=$(KILLS) ../$(PYTHON) -m pytest tests/domains/idempotency/test_killed.py $(ARGS)
+
+.PHONY: faults
+faults: $(INSTALLED) ## Break what is beneath the whole product, piece by piece (SEED=1)
+	@cd backend && FAULTS=whole SEED=$(SEED) ../$(PYTHON) -m pytest tests/faults -n 0 -s $(ARGS)
 
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run the tests and report the lines they miss

@@ -14,6 +14,7 @@ from flask import Flask
 
 from app.core import logs
 from app.core.catalogue import TOPICS
+from app.core.outages import log_failure
 from app.domains.outbox.service import letters
 from app.domains.outbox.service.delivery import Delivery
 from app.domains.outbox.service.relaying import InProcess
@@ -59,8 +60,8 @@ def retry(app: Flask, delivery: Delivery, stopping: Event) -> None:
         try:
             with app.app_context():
                 delivery.retry_due(stopping.is_set)
-        except Exception:  # the main database is away, for one: a later round may find it back
-            logger.exception("this round failed")
+        except Exception as error:  # noqa: BLE001  # a later round may go well
+            log_failure(logger, "this round failed", error)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 from app.core import logs
 from app.core.heartbeat import Heartbeat
+from app.core.outages import log_failure
 from app.domains.jobs.service import rounds
 from app.factory import create_process
 from app.settings import load_settings
@@ -33,8 +34,8 @@ def main() -> None:
             with app.app_context():
                 rounds.run_round(settings)
             heartbeat.beat()
-        except Exception:  # the main database is away, for one: a later round may find it back
-            logger.exception("this round failed")
+        except Exception as error:  # noqa: BLE001  # a later round may go well
+            log_failure(logger, "this round failed", error)
         time.sleep(settings.job_sweep_seconds)
 
 

@@ -48,7 +48,8 @@ class KafkaServer(EmbeddedServer):
     """A server of its own on ``data_dir``, for as long as this object is started.
 
     It listens on 127.0.0.1 and lets everybody in, unless there is a guard. ``port`` chooses where,
-    so that a server can be stopped and started again at the same place.
+    so that a server can be stopped and started again at the same place. ``advertised`` is the
+    address that it tells its clients, where something stands between.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class KafkaServer(EmbeddedServer):
         libraries: Path,
         port: int | None = None,
         guard: Guard | None = None,
+        advertised: str | None = None,
     ) -> None:
         super().__init__(data_dir, durable=True, log=None)
         self.libraries = libraries
         self.port = port or free_port()
+        self._advertised = advertised or self.url
         self._controller_port = free_port()
         self._own_port = free_port()
         self._guard = guard
@@ -123,7 +126,7 @@ class KafkaServer(EmbeddedServer):
             "node.id": "1",
             "controller.quorum.voters": f"1@{controller}",
             "listeners": f"CLIENTS://{self.url},BROKERS://{own},CONTROLLER://{controller}",
-            "advertised.listeners": f"CLIENTS://{self.url},BROKERS://{own}",
+            "advertised.listeners": f"CLIENTS://{self._advertised},BROKERS://{own}",
             "listener.security.protocol.map": (
                 f"CLIENTS:{clients},BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT"
             ),

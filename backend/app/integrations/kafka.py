@@ -17,6 +17,7 @@ from app.core.cloudevents import CONTENT_TYPE
 from app.core.errors import Unavailable
 from app.core.heartbeat import Heartbeat
 from app.core.messages import Message
+from app.core.outages import log_failure
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -238,8 +239,8 @@ def _handled(handle: Callable[[Message], None], message: Message, stopping: Even
     while not stopping.is_set():
         try:
             handle(message)
-        except Exception:
-            logger.exception("a message could be neither handled nor put aside; once more")
+        except Exception as error:  # noqa: BLE001  # it is lost by no error whatever
+            log_failure(logger, "a message was neither handled nor put aside; once more", error)
             stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:

@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from embedded.ports import LOOPBACK
+from embedded.ports import LOOPBACK, free_port
 
 _CHUNK = 16 * 1024
 _BETWEEN_BYTES = 0.2
+_LOOK_EVERY = 0.05
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _ERROR = (
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\n"
@@ -29,6 +30,9 @@ class Fault(Enum):
     RESET_SENT = "resets after some bytes of a request"
     RESET_RECEIVED = "resets after some bytes of an answer"
     SILENT = "takes everything and answers nothing"
+    HELD = "holds back what comes, also over connections that are there, until it is mended"
+    SLOW = "passes everything on, a while later"
+    NARROW = "passes so many bytes a second"
     TRICKLE = "sends an answer byte by byte, from some byte on"
     CHANGE_SENT = "changes a byte of each request's body"
     CHANGE_RECEIVED = "changes a byte of each answer's body"
@@ -36,18 +40,29 @@ class Fault(Enum):
 
 @dataclass
 class FaultProxy:
-    """``passes`` is how many bytes pass before a reset, or before a trickle."""
+    """``passes`` is how many bytes pass before a reset, or before a trickle, or in a second.
+
+    ``delay`` is how many seconds a slow way takes.
+    """
 
     upstream: tuple[str, int]
     fault: Fault = Fault.NONE
     passes: int = 40_000
+    delay: float = 0.05
     seen: int = 0
-    _listener: socket.socket = field(default_factory=lambda: socket.create_server((LOOPBACK, 0)))
+    port: int = field(default_factory=free_port)
     _open: set[socket.socket] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server((LOOPBACK, self.port), backlog=1024)
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
+        return f"http://{self.address}"
 
     def accept(self) -> None:
         with suppress(OSError):
@@ -64,6 +79,7 @@ class FaultProxy:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self.fault = Fault.NONE
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -104,6 +120,7 @@ class FaultProxy:
                     way = ways[source]
                     if not (chunk := source.recv(_CHUNK)):
                         return
+                    self._take_time(len(chunk))
                     way.passed += len(chunk)
                     if self.fault is way.resets and way.passed > self.passes:
                         _reset(client)
@@ -113,6 +130,14 @@ class FaultProxy:
                         self._trickle(client, chunk, swift=self.passes - way.passed + len(chunk))
                         continue
                     way.target.sendall(way.changed(chunk) if self.fault is way.changes else chunk)
+
+    def _take_time(self, size: int) -> None:
+        while self.fault is Fault.HELD:
+            time.sleep(_LOOK_EVERY)
+        if self.fault is Fault.SLOW:
+            time.sleep(self.delay)
+        elif self.fault is Fault.NARROW:
+            time.sleep(size / self.passes)
 
     def _trickle(self, client: socket.socket, chunk: bytes, *, swift: int) -> None:
         swift = max(swift, 0)

@@ -19,17 +19,16 @@ from tests.domains.documents.files import send, upload
 from tests.domains.documents.products import product
 from tests.integrations.full_disk import MIB
 
-_MOUNT = 'mount -t tmpfs -o size=12m none "$0" && exec "$@"'
 
-
-def with_small(folder: Path) -> tuple[str, ...]:
+def with_small(folder: Path, *, size: str = "12m") -> tuple[str, ...]:
     """What stands in front of a program that shall find a small file system there.
 
     Skips where this machine lets us mount nothing, not even for ourselves.
     """
     folder.mkdir(parents=True, exist_ok=True)
     as_somebody = () if os.geteuid() == 0 else ("--user", "--map-root-user")
-    prefix = ("unshare", "--mount", *as_somebody, "sh", "-c", _MOUNT, str(folder))
+    mount = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
+    prefix = ("unshare", "--mount", *as_somebody, "sh", "-c", mount, str(folder))
     if (
         shutil.which("unshare") is None
         or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode

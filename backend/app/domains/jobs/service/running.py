@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.db import platform_session
 from app.core.logs import log_context
+from app.core.outages import log_failure
 from app.core.tasks import DEFINITIONS, TenantClosed, TenantGone, TenantOpener, perform
 from app.domains.jobs import queries
 from app.domains.jobs.models import Job, JobState
@@ -85,8 +86,8 @@ def _attempt(claim: _Claim, open_tenant: TenantOpener) -> Exception | None:
         )
     except (TenantGone, TenantClosed) as error:
         return error
-    except Exception as error:  # whatever it is, other jobs go on
-        logger.exception("job failed", extra={"attempt": claim.attempt})
+    except Exception as error:  # noqa: BLE001  # whatever it is, other jobs go on
+        log_failure(logger, "job failed", error, attempt=claim.attempt)
         return error
     return None
 

@@ -22,6 +22,7 @@ from app.core.db import PlaneSession, main_session, platform_session
 from app.core.events import Origin, originating
 from app.core.logs import log_context
 from app.core.messages import Message
+from app.core.outages import log_failure
 from app.core.tasks import TenantClosed, TenantGone, TenantOpener
 from app.domains.outbox import queries
 from app.domains.outbox.models import LetterState, Undelivered
@@ -96,9 +97,9 @@ class Delivery:
                         consumer.handle(session, event)
             except (TenantClosed, TenantGone) as error:
                 return error
-            except Exception as error:  # whatever it is, other events go on
+            except Exception as error:  # noqa: BLE001  # whatever it is, other events go on
                 span.set_attribute("error.type", type(error).__name__)
-                logger.warning("handler failed", exc_info=True, extra={"type": event.type})
+                log_failure(logger, "handler failed", error, type=event.type)
                 return error
         return None
 

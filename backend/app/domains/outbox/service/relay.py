@@ -21,6 +21,7 @@ from app.core.db import platform_session
 from app.core.heartbeat import Heartbeat
 from app.core.logs import log_context
 from app.core.marks import Marks
+from app.core.outages import log_failure
 from app.core.tasks import TenantClosed, TenantGone
 from app.domains.jobs import service as jobs
 from app.domains.outbox.service.recording import MAIN
@@ -107,8 +108,8 @@ class Relay:
                 try:
                     self._round(pool)
                     self._heartbeat.beat()
-                except Exception:  # the main database is away, for one
-                    logger.exception("this round failed")
+                except Exception as error:  # noqa: BLE001  # a later round may go well
+                    log_failure(logger, "this round failed", error)
                     stopping.wait(_LONGEST_PAUSE)
 
     @property
