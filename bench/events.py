@@ -4,16 +4,13 @@ The relay sends to a real Kafka, a single node on this machine; beside it, in tu
 reads as many rows of one table of one database and produces them with the same producer.
 """
 
-import json
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from functools import partial
 from statistics import median, quantiles
 from typing import Any, Final
@@ -22,46 +19,36 @@ from uuid import UUID
 import psycopg
 
 import anchor
+import relaying
 from app.core import ids
 from app.core.caller import Caller
 from app.core.catalogue import TOPICS
 from app.core.db import platform_session
-from app.core.messages import Message
 from app.domains.documents.service import trash
 from app.domains.identity.service import users
 from app.domains.outbox.service.recording import Recorder
-from app.domains.outbox.service.relay import Relay
-from app.domains.outbox.service.relaying import Outboxes
 from app.domains.tenants.service import lifecycle
 from app.domains.tenants.service.directory import TenantRegistry
-from app.integrations.kafka import KafkaPublisher, ensure_topics
+from app.integrations.kafka import ensure_topics
 from app.settings import Settings
 from app.tenancy.locations import TenantLocation
-from effort import cpu_seconds
 from embedded import maven
 from embedded.errors import EmbeddedError
 from embedded.kafka import KafkaServer
 from embedded.process import ChildProcess, Command
 from embedded.real import kafka_libraries
-from figures import Figure, at_least, at_most, middle, ratio
+from figures import Figure, at_most, middle
 from library import fill
 from stage import Stage
+from turns import Took, ratios, timed
 
 _BUILDERS: Final = 4
 _TENANTS: Final = 500
 _RELAYED: Final = 200
-_EVENTS: Final = 200
 _WRITES: Final = 100
 _PER_SECOND: Final = 100
 _QUIET: Final = 20
-_BATCH: Final = 500
 _PATIENCE: Final = 120.0
-_ROWS: Final = """
-    INSERT INTO outbox (id, type, subject, data, recorded_at)
-    SELECT gen_random_uuid(), 'document.uploaded.v1', n::text,
-           jsonb_build_object('document_id', gen_random_uuid(), 'size', n), now()
-    FROM generate_series(1, %s) n
-"""
 # From the commit, or a little before it, to the beginning of the handler's transaction.
 _HANDLED: Final = """
     SELECT extract(epoch FROM i.handled_at - o.recorded_at)
@@ -77,8 +64,8 @@ def measure(stage: Stage, *, quick: bool) -> list[Figure]:
         rounds = 5 if quick else 15
         return [
             *_writes(stage, tenants[0], rounds=2 * rounds),
-            *_relaying(stage, settings, relayed, rounds=rounds),
-            *_idling(stage, settings, tenants, seconds=10 if quick else 20),
+            *relaying.throughput(stage, settings, relayed, rounds=rounds),
+            *relaying.idle_cost(stage, settings, tenants, seconds=10 if quick else 20),
             *_latency(stage, settings, tenants[:_QUIET], seconds=10 if quick else 30),
         ]
 
@@ -142,24 +129,20 @@ def _writes(stage: Stage, tenant: TenantLocation, *, rounds: int) -> list[Figure
         "with": recorders,
         "without": tuple(each for each in recorders if not isinstance(each, Recorder)),
     }
-    took: dict[str, list[_Took]] = {name: [] for name in ways}
+    took: dict[str, list[Took]] = {name: [] for name in ways}
     with psycopg.connect(conninfo, autocommit=True) as connection:
         for number in range(-2, rounds):
             for name in sorted(ways, reverse=number % 2 == 0):
                 documents = _throw_away(connection)
                 stage.app.extensions["event_recorders"] = ways[name]
-                once = _timed(partial(_restore_all, stage, tenant, owner, documents))
+                once = timed(partial(_restore_all, stage, tenant, owner, documents))
                 if number >= 0:
                     took[name].append(once)
     stage.app.extensions["event_recorders"] = recorders
-    ratios = [out / own for own, out in zip(took["with"], took["without"], strict=True)]
+    each = [1000 * one.seconds / _WRITES for one in took["with"]]
     return [
-        ratio("writes with the outbox / without: throughput", ratios, goal=at_least(0.8)),
-        Figure(
-            name="a write with it",
-            value=1000 * median(took["with"]) / _WRITES,
-            unit="ms",
-        ),
+        *ratios("writes with the outbox / without", took["without"], took["with"], bound=0.8),
+        Figure(name="a write with it", value=median(each), unit="ms", note=middle(each)),
     ]
 
 
@@ -192,188 +175,6 @@ def _caller(owner: UUID) -> Caller:
     )
 
 
-# The relay.
-
-
-@dataclass
-class _Counted:
-    """A publisher that tells when it has handed over so many."""
-
-    publisher: KafkaPublisher
-    left: int = 0
-    over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def expect(self, count: int) -> None:
-        self.left = count
-        self.over.clear()
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        self.publisher.publish(messages)
-        with self.lock:
-            self.left -= len(messages)
-            if self.left <= 0:
-                self.over.set()
-
-
-def _relaying(
-    stage: Stage, settings: Settings, tenants: Sequence[TenantLocation], *, rounds: int
-) -> list[Figure]:
-    """All of them quiet but for a tenth; until the last mark is gone."""
-    dirty = tenants[::10]
-    total = len(dirty) * _EVENTS
-    publisher = KafkaPublisher(settings)
-    counted = _Counted(publisher)
-    ours: list[_Took] = []
-    bare: list[_Took] = []
-    with _running_relay(stage, settings, counted, tenants), _one_table(stage) as table:
-        for number in range(-1, rounds):
-            for turn in ("relay", "bare") if number % 2 else ("bare", "relay"):
-                if turn == "bare":
-                    table.execute("TRUNCATE outbox")
-                    table.execute(_ROWS.encode(), (total,))
-                    once = _timed(partial(_produce, table, publisher))
-                    if number >= 0:
-                        bare.append(once)
-                    continue
-                for tenant in dirty:
-                    with stage.manager.server.connect_as_owner(tenant.database) as connection:
-                        connection.execute("TRUNCATE outbox")
-                        connection.execute(_ROWS.encode(), (_EVENTS,))
-                counted.expect(total)
-                once = _timed(partial(_until_relayed, stage, dirty, counted))
-                if number >= 0:
-                    ours.append(once)
-    publisher.close()
-    ratios = [one / other for one, other in zip(ours, bare, strict=True)]
-    return [
-        ratio("relay / bare loop: throughput", ratios, goal=at_least(0.5)),
-        Figure(name="relay", value=median(ours), unit="events/s", note=middle(ours)),
-        Figure(name="bare loop", value=median(bare), unit="events/s", note=middle(bare)),
-    ]
-
-
-@contextmanager
-def _one_table(stage: Stage) -> Iterator["psycopg.Connection[tuple[Any, ...]]"]:
-    """An outbox of its own, with all the rows in it."""
-    location = stage.manager.new_location(ids.new_id(), "bare")
-    stage.manager.provision(location)
-    with stage.manager.server.connect_as_owner(location.database) as connection:
-        yield connection
-
-
-def _produce(connection: "psycopg.Connection[tuple[Any, ...]]", publisher: KafkaPublisher) -> None:
-    """Reads, and produces; marks nothing, and asks nobody."""
-    last = 0
-    query = (
-        "SELECT position, id, type, subject, data, recorded_at FROM outbox WHERE position > %s"
-        " ORDER BY position LIMIT %s"
-    )
-    while rows := connection.execute(query, (last, _BATCH)).fetchall():
-        last = rows[-1][0]
-        publisher.publish(
-            [
-                Message(
-                    topic="events",
-                    key=f"bare-{position // _EVENTS}",
-                    value=json.dumps(
-                        {
-                            "specversion": "1.0",
-                            "id": str(id_),
-                            "source": "http://localhost",
-                            "type": kind,
-                            "subject": subject,
-                            "time": recorded_at.isoformat(),
-                            "datacontenttype": "application/json",
-                            "tenantid": str(id_),
-                            "data": data,
-                        }
-                    ).encode(),
-                )
-                for position, id_, kind, subject, data, recorded_at in rows
-            ]
-        )
-
-
-@contextmanager
-def _running_relay(
-    stage: Stage, settings: Settings, publisher: Any, tenants: Sequence[TenantLocation]
-) -> Iterator[None]:
-    """It has walked past all of them once, and finds what is told by its marks."""
-    walked, order = threading.Event(), sorted(each.tenant_id for each in tenants)
-
-    def after(last: UUID | None, limit: int) -> list[UUID]:
-        if last == order[-1]:
-            walked.set()
-        return [each for each in order if last is None or each > last][:limit]
-
-    outboxes = Outboxes(
-        publisher,
-        source=settings.public_url,
-        batch=settings.outbox_batch,
-        open_tenant=stage.app.extensions["open_tenant"],
-    )
-    relay = Relay(outboxes, stage.app.extensions["marks"], after, settings)
-    stopping = threading.Event()
-    thread = threading.Thread(target=copy_context().run, args=(relay.run, stopping))
-    thread.start()
-    try:
-        if not walked.wait(_PATIENCE):
-            raise EmbeddedError("The relay did not come round.")
-        time.sleep(1)
-        yield
-    finally:
-        stopping.set()
-        thread.join()
-
-
-def _until_relayed(stage: Stage, dirty: Sequence[TenantLocation], counted: _Counted) -> None:
-    marks = stage.app.extensions["marks"]
-    for tenant in dirty:
-        marks.set(str(tenant.tenant_id))
-    if not counted.over.wait(_PATIENCE):
-        raise EmbeddedError("The relay did not send everything.")
-    while marks.read()[0]:
-        time.sleep(0.002)
-
-
-def _idling(
-    stage: Stage,
-    settings: Settings,
-    tenants: Sequence[TenantLocation],
-    *,
-    seconds: float,
-) -> list[Figure]:
-    """Processor time of this process and of PostgreSQL, while nobody tells anything."""
-    publisher = KafkaPublisher(settings)
-    spent: dict[int, list[float]] = {_QUIET: [], len(tenants): []}
-    for number in range(3):
-        for count in sorted(spent, reverse=bool(number % 2)):
-            with _running_relay(stage, settings, publisher, tenants[:count]):
-                before = cpu_seconds(stage.server_pid)
-                time.sleep(seconds)
-                spent[count].append((cpu_seconds(stage.server_pid) - before) / seconds)
-    publisher.close()
-    few, many = spent.values()
-    ratios = [one / other for one, other in zip(many, few, strict=True)]
-    return [
-        ratio(
-            f"an idle relay, {len(tenants)} quiet tenants / {_QUIET}: processor time",
-            ratios,
-            goal=at_most(1.5),
-        ),
-        *(
-            Figure(
-                name=f"an idle relay over {count}: of one core",
-                value=100 * median(each),
-                unit="%",
-                note=middle([100 * one for one in each]),
-            )
-            for count, each in spent.items()
-        ),
-    ]
-
-
 # From one end to the other.
 
 
@@ -384,12 +185,8 @@ def _latency(
     owner = ids.new_id()
     for tenant in tenants:
         conninfo = stage.manager.server.owner_url(tenant.database)
-        fill(
-            conninfo,
-            first=1,
-            last=_PER_SECOND * seconds // len(tenants) + 1,
-            owner=owner,
-        )
+        last = _PER_SECOND * seconds // len(tenants) + 1
+        fill(conninfo, first=_WRITES + 1, last=_WRITES + last, owner=owner)
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("UPDATE documents SET deleted_at = now(), deleted_by = owner_id")
     environment = stage.environment | {
@@ -481,27 +278,3 @@ def _ask(
 ) -> list[tuple[Any, ...]]:
     with stage.manager.server.connect_as_owner(tenant.database) as connection:
         return connection.execute(query.encode(), values).fetchall()
-
-
-@dataclass(frozen=True, slots=True)
-class _Took:
-    """Time, and processor time of this process, which depends less on what else goes on."""
-
-    seconds: float
-    cpu: float
-
-
-def _timed(work: Callable[[], object]) -> _Took:
-    start, cpu = time.perf_counter(), time.process_time()
-    work()
-    return _Took(time.perf_counter() - start, time.process_time() - cpu)
-
-
-def _ratios(name: str, peer: Sequence[_Took], own: Sequence[_Took], bound: float) -> list[Figure]:
-    pairs = list(zip(peer, own, strict=True))
-    return [
-        ratio(
-            f"{name}: throughput", [p.seconds / o.seconds for p, o in pairs], goal=at_least(bound)
-        ),
-        ratio(f"{name}: by processor time", [p.cpu / o.cpu for p, o in pairs]),
-    ]

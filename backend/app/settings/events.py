@@ -38,7 +38,7 @@ class Events(Group):
 
     outbox_poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.1
     """How often a relay looks for tenants that told something."""
-    outbox_sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 0.5
+    outbox_sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
     """A relay looks into one tenant after another, at this pace, for what Redis forgot."""
     outbox_threads: Annotated[int, Field(ge=1, le=100)] = 4
     """Tenants that a relay works for at the same time."""

@@ -1,7 +1,7 @@
 """Jobs about jobs."""
 
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Final, cast
 
 from flask import current_app
@@ -26,13 +26,17 @@ def purge() -> None:
             deleted = records.purge(session, kept=kept, limit=_BATCH)
 
 
-def canary(queue: str) -> None:
-    """Shows that the queue is worked at; with a period's job of its own for each queue."""
-    with platform_session() as session:
-        canaries.note(session, queue=queue)
+def canary_of(queue: str) -> Callable[[], None]:
+    """The job that shows that the queue is worked at."""
+
+    def note() -> None:
+        with platform_session() as session:
+            canaries.note(session, queue=queue)
+
+    return note
 
 
 for _queue in QUEUES:
     periodic(name=CANARY + _queue, every=canaries.EVERY, queue=_queue, plane=None)(
-        partial(canary, _queue)
+        canary_of(_queue)
     )
