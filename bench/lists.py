@@ -150,7 +150,7 @@ def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[dict[A
     with ExitStack() as stack:
         children = {api: stack.enter_context(ChildProcess(each)) for api, each in commands.items()}
         for api, child in children.items():
-            child.wait_until(api.answers, seconds=60)
+            child.wait_until(api.answers, seconds=180)
         yield {api: child.pid for api, child in children.items()}
 
 

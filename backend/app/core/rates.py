@@ -258,8 +258,10 @@ def outcome() -> str | None:
 def _tell(response: Response) -> Response:
     counted: Counted | None = g.get("counted")
     if counted is not None:
-        rates = cast("Rates", current_app.extensions["rates"])
-        for name, value in rates.headers(counted).items():
-            also = response.headers.get(name)  # of a throttle of the route's own
-            response.headers[name] = f"{also}, {value}" if also else value
+        told = cast("Rates", current_app.extensions["rates"]).headers(counted)
+        if "RateLimit" in response.headers:  # of a throttle of the route's own
+            told = {name: f"{response.headers[name]}, {value}" for name, value in told.items()}
+            response.headers.update(told)
+        else:
+            response.headers.extend(told)
     return response
