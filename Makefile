@@ -74,7 +74,7 @@ lint: $(INSTALLED) ## Check style, types and the contracts between packages
 .PHONY: security
 security: $(INSTALLED) ## Look for dangerous code, secrets in the tree, and known vulnerabilities
 	@$(IN_BACKEND) -m bandit -q -ll -c pyproject.toml -r app *.py ../scripts
-	@git ls-files -z | xargs -0 $(PYTHON) -m detect_secrets.pre_commit_hook --baseline .secrets.baseline
+	@$(PYTHON) scripts/find_secrets.py
 	@$(PYTHON) scripts/audit_packages.py
 
 .PHONY: alerts

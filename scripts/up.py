@@ -43,7 +43,7 @@ def check_docker() -> None:
         raise CannotStart("Docker has no Compose here: install its plug-in. Without it: make run.")
     if (int(found[1]), int(found[2])) < _OLDEST:
         raise CannotStart(f"Docker Compose {told} is too old: 2.24 or newer is needed.")
-    code, told = said("docker", "info", "--format", "{{.ServerVersion}}")
+    code, told = said("docker", "version", "--format", "{{.Server.Version}}")
     if code:
         last = told.splitlines()[-1] if told else "it says nothing"
         raise CannotStart(

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import socket
 import ssl
 import stat
 import subprocess
@@ -129,3 +131,60 @@ def test_an_unmigrated_database_is_waited_for(settings: Settings) -> None:
     ended = run("wait_for.py", "schema", "--timeout", "0.1", DATABASE_URL=url)
     assert ended.returncode == 1
     assert "init_db.py has not made" in ended.stderr
+
+
+ENGINE = """#!/bin/sh
+case "$*" in
+"compose version --short") echo "$COMPOSE" ;;
+"version --format"*)
+    [ -n "$ENGINE" ] || { echo 'Cannot connect to the Docker daemon' >&2; exit 1; } ;;
+"compose ps --quiet") ;;
+*) echo "$*" >>"$ASKED" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        ({}, "There is no Docker here"),
+        ({"COMPOSE": ""}, "Docker has no Compose here"),
+        ({"COMPOSE": "2.17.3"}, "is too old: 2.24"),
+        ({"COMPOSE": "2.26.1"}, "Is it running, may you use it?\nCannot connect"),
+        ({"COMPOSE": "v2.26.1-4", "ENGINE": "27", "HTTPS_PORT": "free"}, ""),
+        ({"COMPOSE": "5.1.0", "ENGINE": "27", "HTTPS_PORT": "taken"}, "Somebody has the ports of"),
+    ],
+)
+def test_what_stands_in_the_way_is_said_before_anything_is_built(
+    tmp_path: Path, told: dict[str, str], complaint: str
+) -> None:
+    """`make up`, with a stand-in for Docker that notes what it is asked."""
+    tree, programs, asked = tmp_path / "tree", tmp_path / "bin", tmp_path / "asked"
+    (tree / "scripts").mkdir(parents=True)
+    programs.mkdir()
+    for name in ("up.py", "generate_secrets.py"):
+        shutil.copy2(PROJECT / "scripts" / name, tree / "scripts" / name)
+    shutil.copy2(PROJECT / ".env.docker.minimal", tree)
+    if told:
+        (programs / "docker").write_text(ENGINE)
+        (programs / "docker").chmod(0o755)
+    taken = free_port()
+    with socket.create_server(("127.0.0.1", taken)):
+        port = taken if told.get("HTTPS_PORT") == "taken" else free_port()
+        others = ("POSTGRES_PORT", "REDIS_PORT", "S3_PORT", "FLOWER_PORT")
+        ports = {"HTTPS_PORT": port} | {name: free_port() for name in others}
+        (tree / ".env").write_text("".join(f"{name}={at}\n" for name, at in ports.items()))
+        ended = subprocess.run(
+            [sys.executable, "-I", "-S", str(tree / "scripts" / "up.py")],
+            env={"PATH": f"{programs}:/usr/bin:/bin" if told else str(programs)}
+            | {"ASKED": str(asked), "ENGINE": "", **told},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert complaint in ended.stderr
+    assert (ended.returncode, asked.exists()) == ((1, False) if complaint else (0, True))
+    if not complaint:
+        assert asked.read_text().split() == ["compose", "up", "--build", "--detach", "--wait"]
+        assert "https://localhost/api/docs" in ended.stdout
