@@ -15,6 +15,8 @@ JOBS ?= auto
 EXAMPLES ?= 2000
 # How many processes `make kills` kills.
 KILLS ?= 200
+# How many tenants `make fleet-test` makes.
+TENANTS ?= 200
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
 ARGS ?=
 
@@ -54,6 +56,11 @@ fuzz: $(INSTALLED) ## Send each route requests made up from the contract (EXAMPL
 .PHONY: kills
 kills: $(INSTALLED) ## Kill the API beside the commit of a POST that is repeated (KILLS=200)
 	@cd backend && IDEMPOTENCY_KILLS=$(KILLS) ../$(PYTHON) -m pytest tests/domains/idempotency/test_killed.py $(ARGS)
+
+.PHONY: fleet-test
+fleet-test: $(INSTALLED) ## Try everything on a fleet, on both PostgreSQLs (TENANTS=200)
+	@$(PYTHON) scripts/fleet_test.py --server embedded --tenants $(TENANTS) $(ARGS)
+	@$(PYTHON) scripts/fleet_test.py --server real --tenants $(TENANTS) $(ARGS)
 
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run the tests and report the lines they miss

@@ -17,6 +17,7 @@ import connections
 import files
 import fleet
 import lists
+import pgbouncer
 import provisioning
 from embedded.errors import EmbeddedError
 from embedded.signals import StopRequested, stop_on_signals
@@ -34,6 +35,7 @@ _BENCHMARKS: Final[dict[str, Benchmark]] = {
     "files": files.measure,
     "lists": lists.measure,
     "fleet": fleet.measure,
+    "pgbouncer": pgbouncer.measure,
 }
 
 
