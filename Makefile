@@ -17,6 +17,8 @@ EXAMPLES ?= 2000
 KILLS ?= 200
 # What `make faults` does by chance follows from it; each run tells its own.
 SEED ?=
+# How many tenants `make fleet-test` makes.
+TENANTS ?= 200
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
 ARGS ?=
 
@@ -57,6 +59,11 @@ kills: $(INSTALLED) ## Kill the API beside the commit of a POST that is repeated
 .PHONY: faults
 faults: $(INSTALLED) ## Break what is beneath the whole product, piece by piece (SEED=1)
 	@cd backend && FAULTS=whole SEED=$(SEED) ../$(PYTHON) -m pytest tests/faults -n 0 -s $(ARGS)
+
+.PHONY: fleet-test
+fleet-test: $(INSTALLED) ## Try everything on a fleet, on both PostgreSQLs (TENANTS=200)
+	@$(PYTHON) scripts/fleet_test.py --server embedded --tenants $(TENANTS) $(ARGS)
+	@$(PYTHON) scripts/fleet_test.py --server real --tenants $(TENANTS) $(ARGS)
 
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run the tests and report the lines they miss

@@ -18,6 +18,7 @@ import events
 import files
 import fleet
 import lists
+import pgbouncer
 import provisioning
 from embedded.errors import EmbeddedError
 from embedded.signals import StopRequested, stop_on_signals
@@ -36,6 +37,7 @@ _BENCHMARKS: Final[dict[str, Benchmark]] = {
     "lists": lists.measure,
     "fleet": fleet.measure,
     "events": events.measure,
+    "pgbouncer": pgbouncer.measure,
 }
 
 

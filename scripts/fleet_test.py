@@ -144,7 +144,7 @@ def every_catalog_is_equal(fleet: Fleet) -> str:
 def isolation_holds(fleet: Fleet) -> str:
     told = fleet.run("audit_isolation.py", "--jobs", fleet.jobs)
     require(holds=not told["breaches"], words=f"breaches: {told['breaches']}")
-    return f"{told['tenants']} tenants, {told['attempts']} attempts, no breach"
+    return "{tenants} tenants, {attempts} attempts, no breach".format(**told["counts"])
 
 
 def one_tenant_fails(fleet: Fleet) -> str:

@@ -117,6 +117,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             "connect_timeout": settings.connect_timeout,
             "options": "-c timezone=UTC -c lock_timeout=5s"
             f" -c statement_timeout={LONGEST_STATEMENT}s",
+            **({} if settings.prepared_statements else {"prepare_threshold": None}),
         },
     }
     app.config["SQLALCHEMY_DATABASE_URI"] = sqlalchemy_url(settings.database_url.get_secret_value())

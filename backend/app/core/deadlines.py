@@ -114,20 +114,20 @@ def _unbound(connection: Any, record: Any, _state: Any) -> None:
 
 
 def bound_alone(pgconn: PGconn, info: dict[Any, Any]) -> None:
-    """Bounds the statement that follows on this connection, in no transaction.
+    """Bounds the statement that follows on this connection, where no transaction is.
 
     Raises:
         DeadlineExceeded: it is too late for it.
     """
     if (milliseconds := _left()) is not None:
         info["bounded"] = True
-        pgconn.exec_(b"SET statement_timeout = %d" % milliseconds)
+        pgconn.exec_(b"BEGIN; SET LOCAL statement_timeout = %d" % milliseconds)
 
 
 def unbound_alone(pgconn: PGconn, info: dict[Any, Any]) -> None:
     """Takes back what `bound_alone` set, if anything."""
     if info.pop("bounded", False):
-        pgconn.exec_(b"RESET statement_timeout")
+        pgconn.exec_(b"COMMIT")
 
 
 def _left() -> int | None:

@@ -85,7 +85,7 @@ class Question:
         transformer = Transformer(driver)
         given = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
         types, formats = transformer.types or (), transformer.formats
-        if self.depends_on_values:
+        if self.depends_on_values or driver.prepare_threshold is None:
             result = driver.pgconn.exec_params(self.sql, given, types, formats, pq.Format.BINARY)
         else:
             prepared = info.setdefault(_PREPARED, Prepared(driver.pgconn))

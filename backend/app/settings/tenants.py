@@ -31,6 +31,9 @@ _RESERVED_SLUGS: Final = (
 class Tenants(Group):
     main_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     """Connections to the main database, per process."""
+    prepared_statements: bool = True
+    """Whether the driver keeps statements prepared on the servers' side. False behind a pooler that
+    gives each transaction another connection and does not know them (PgBouncer before 1.21)."""
     platform_pool_size: Annotated[int, Field(ge=1, le=200)] = 2
     """Connections to the main database as `{id}_platform`, per process."""
     tenant_connection_budget: Annotated[int, Field(ge=1, le=5000)] = 40

@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -84,9 +84,12 @@ class Server:
         *,
         connect_timeout: int,
         statement_timeout_ms: int,
+        prepared_statements: bool = True,
     ) -> None:
         self._provisioner: dict[str, Any] = conninfo_to_dict(provisioner_url)
         self.installation = installation
+        # As psycopg counts: from which execution on a statement is prepared; None: never.
+        self._prepare_threshold = 5 if prepared_statements else None
         self._reach = Reach()
         self._address: dict[str, Any] = {
             key: value
@@ -150,9 +153,16 @@ class Server:
             raise ServerUnavailable(f"No connection to {database}: {error}") from error
 
     def connect_as_tenant(
-        self, location: TenantLocation, credentials: Credentials, *, database: str | None = None
+        self,
+        location: TenantLocation,
+        credentials: Credentials,
+        *,
+        database: str | None = None,
+        patiently: bool = False,
     ) -> Connection:
         """A connection with the tenant's own role; to another database where one is named.
+
+        ``patiently`` is for who has nobody waiting: a server that is slow is waited for.
 
         Raises:
             psycopg.OperationalError: the server or the tenant's database refuses.
@@ -163,9 +173,10 @@ class Server:
             "user": location.role,
             "options": self._tenant_options,
         }
-        with self._reach.attempt():
+        with nullcontext() if patiently else self._reach.attempt():
             return psycopg.connect(
-                make_conninfo(**(self._address | login | credentials.connect_arguments()))
+                make_conninfo(**(self._address | login | credentials.connect_arguments())),
+                prepare_threshold=self._prepare_threshold,
             )
 
     @contextmanager

@@ -51,6 +51,7 @@ class Servers:
             self._installation,
             connect_timeout=self._settings.connect_timeout,
             statement_timeout_ms=self._settings.tenant_statement_timeout_ms,
+            prepared_statements=self._settings.prepared_statements,
         )
 
     def of(self, name: str) -> Server:

@@ -17,10 +17,10 @@ from app.core import ids
 from app.core.errors import NotFound, Unavailable
 from app.tenancy import migrations, provisioning
 from app.tenancy.inspection import take_inventory
-from app.tenancy.locations import TenantLocation
+from app.tenancy.locations import Door, TenantLocation
 from app.tenancy.names import tenant_database_name
 from app.tenancy.provisioning import DatabaseInUse, NotOurs
-from app.tenancy.server import ServerUnavailable
+from app.tenancy.server import Connection, Server, ServerUnavailable
 from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory, until
 from tests.tenancy.pools import backend, sessions_of, use
 from tests.tenancy.processes import Understudy
@@ -327,6 +327,39 @@ def test_provisioning_a_suspended_tenant_lets_it_in_again(
     lab.manager.suspend_tenant_database(tenant)
     lab.manager.provision(tenant)
     use(lab.manager, tenant)
+
+
+def test_the_server_has_nothing_to_warn_of(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a tenant's whole life; a log that is full of warnings is read by nobody."""
+    warnings: list[str | None] = []
+    connect = Server.connect_as_provisioner
+
+    def note(told: psycopg.errors.Diagnostic) -> None:
+        if told.severity_nonlocalized == "WARNING":
+            warnings.append(told.message_primary)
+
+    def listening(server: Server, database: str = "postgres") -> Connection:
+        connection = connect(server, database)
+        connection.add_notice_handler(
+            lambda each: (
+                warnings.append(each.message_primary)
+                if each.severity_nonlocalized == "WARNING"
+                else None
+            )
+        )
+        return connection
+
+    monkeypatch.setattr(Server, "connect_as_provisioner", listening)
+    tenant = new_location(lab)
+    lab.manager.provision(tenant)
+    doors = (Door.OPEN, Door.READ_ONLY, Door.READ_ONLY, Door.SHUT, Door.SHUT, Door.OPEN)
+    wanted = iter(doors)
+    for _ in doors:
+        lab.manager.settle_tenant_database(tenant, lambda: next(wanted))
+    lab.manager.drop_tenant_database(tenant)
+    assert warnings == []
 
 
 def test_a_dropped_tenants_sessions_end_everywhere(

@@ -58,7 +58,7 @@ def attack(
         yield from _try_door(server, tenant, credentials, tenant.database)
         return
     try:
-        connection = server.connect_as_tenant(tenant, credentials)
+        connection = server.connect_as_tenant(tenant, credentials, patiently=True)
     except psycopg.OperationalError as error:
         yield Breach("attempt: login", tenant.database, f"{tenant.role} cannot log in: {error}")
         return
@@ -82,7 +82,7 @@ def _try_door(
     server: Server, tenant: TenantLocation, credentials: Credentials, door: str
 ) -> Iterator[Breach]:
     try:
-        server.connect_as_tenant(tenant, credentials, database=door).close()
+        server.connect_as_tenant(tenant, credentials, database=door, patiently=True).close()
     except psycopg.OperationalError as error:
         if not _REFUSED.search(str(error)):
             words = f"whether {tenant.role} may connect to {door} could not be tried: {error}"
@@ -94,7 +94,7 @@ def _try_door(
 def _try_password(server: Server, tenant: TenantLocation) -> Iterator[Breach]:
     """Whether the server asks for a password at all: a line with ``trust`` undoes everything."""
     try:
-        server.connect_as_tenant(tenant, Credentials.generate()).close()
+        server.connect_as_tenant(tenant, Credentials.generate(), patiently=True).close()
     except psycopg.OperationalError:
         return
     yield Breach("attempt: password", tenant.database, f"{tenant.role} logs in by any password")

@@ -32,7 +32,7 @@ def test_everything_of_the_tenants_and_nothing_of_anothers(
         safe.upload(acme, name, each)
     globex = new_house("globex", safe.alice)
     safe.upload(globex, "hers.txt", b"hers alone")
-    hook = {"url": "https://hooks.acme.example/", "events": ["document.uploaded"]}
+    hook = {"url": "https://hooks.acme.example/", "event_types": ["document.uploaded.v1"]}
     answer = safe.alice.post(f"/api/tenants/{acme.id}/webhooks", json=hook)
     assert answer.status_code == 201, answer.text
     path = tmp_path / "acme.zip"

@@ -5,9 +5,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,7 +22,9 @@ from app.core.errors import AppError
 from app.domains.audit.service import sealing, verification
 from app.domains.audit.service.checkpoints import Verifier
 from app.domains.backups.service import restoring, taking
-from app.domains.fleet.service import auditing, inspecting
+from app.domains.fleet.models import RunStatus
+from app.domains.fleet.service import auditing, inspecting, running
+from app.domains.fleet.service.planning import Order
 from app.domains.tenants.errors import (
     CannotMove,
     MoveFailed,
@@ -42,17 +45,20 @@ from app.domains.tenants.service import (
 )
 from app.domains.tenants.service.directory import TenantRegistry
 from app.integrations.storage import current_storage
+from app.settings import InvalidSettings
 from app.tenancy import templates
 from app.tenancy.bootstrap import ForeignDatabases, prepare_further_server
 from app.tenancy.inspection import take_inventory
 from app.tenancy.locations import TenantLocation
 from app.tenancy.server import AlreadyClaimed
+from app.tenancy.startup import check_process
 from embedded.postgres import PostgresServer
 from embedded.real import SERVICES
 from tests.cast import Person, new_person
 from tests.core.answers import refusal
 from tests.domains.backups.conftest import new_key, tools_of
 from tests.domains.documents.files import upload
+from tests.domains.fleet.trees import HEAD, column, grow, released
 from tests.domains.tenants.ledger import serves, trail
 from tests.tenancy.laboratory import PATIENCE_SECONDS, Laboratory, laboratory, until
 from tests.tenancy.processes import understudy
@@ -428,9 +434,7 @@ def test_a_server_that_is_away_takes_its_own_tenants_only(
     def ask(tenant: TenantLocation) -> Any:
         return alice.get(f"/api/tenants/{tenant.tenant_id}/documents")
 
-    # It takes connections and says nothing, which is the worst that it can do.
-    os.kill(second.child.pid, signal.SIGSTOP)
-    try:
+    with silent(second):
         with ThreadPoolExecutor(16) as threads:
             lost = [threads.submit(ask, there[number % 3]) for number in range(24)]
             kept = [threads.submit(ask, here) for _ in range(8)]
@@ -443,9 +447,57 @@ def test_a_server_that_is_away_takes_its_own_tenants_only(
         assert parts["tenants_server"]["status"] == "away"
         [away] = reconciliation.find_faults(lab.manager)
         assert (away.fault, away.database) == (reconciliation.Fault.AWAY, SECOND)
-    finally:
-        os.kill(second.child.pid, signal.SIGCONT)
     until(lambda: ask(there[0]).status_code == 200, "the server's return")
+
+
+@contextmanager
+def silent(server: PostgresServer) -> Iterator[None]:
+    """It takes connections and says nothing, which is the worst that it can do."""
+    os.kill(server.child.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.child.pid, signal.SIGCONT)
+
+
+def test_a_migration_goes_past_a_server_that_is_away(
+    lab: Laboratory, second: PostgresServer, alice: Person, tmp_path: Path
+) -> None:
+    """One that falls silent on the way, one that is away from the start, one that is back."""
+    with elsewhere_is_full():
+        here = create(lab, alice)
+    change(SECOND, capacity=100)
+    there = [create(lab, alice) for _ in range(3)]
+    ids_ = tuple(each.tenant_id for each in (here, *there))
+    hasty = lab.another_manager(migration_attempts=1)
+    with released(grow(tmp_path / "tree", column("colour"))):
+        with ExitStack() as silence:
+            quiet: list[None] = []
+
+            def fall_silent(_: running.Progress) -> None:
+                if not quiet:
+                    quiet.append(silence.enter_context(silent(second)))
+
+            # Those that are not reached are no failures of the migration.
+            order = Order(tenant_ids=ids_, jobs=1, max_failures=0)
+            ended = running.start(hasty, order, tell=fall_silent)
+            assert ended.status is RunStatus.FAILED
+            assert ended.counts["unreached"] >= 2
+            assert (ended.counts["failed"], ended.counts["pending"]) == (0, 0)
+            again = running.resume(hasty, tell=lambda _: None)
+            assert again.counts == ended.counts
+        ended = running.resume(lab.manager, tell=lambda _: None)
+        assert (ended.status, ended.counts["succeeded"]) == (RunStatus.SUCCEEDED, 4)
+        back = Order(tenant_ids=ids_, downgrade_to=HEAD)
+        assert running.start(lab.manager, back, tell=lambda _: None).counts["succeeded"] == 4
+
+
+def test_each_server_has_to_hold_the_connections(lab: Laboratory) -> None:
+    small = {"process_count": 1, "main_pool_size": 1, "tenant_connection_budget": 40}
+    check_process(lab.app, lab.settings.model_copy(update=small))
+    large = small | {"tenant_connection_budget": 90}  # and the second server accepts 97
+    with pytest.raises(InvalidSettings, match=f"100 connections, and the server {SECOND} accepts"):
+        check_process(lab.app, lab.settings.model_copy(update=large))
 
 
 def test_a_login_sealed_in_the_table_is_no_secret_in_the_open(lab: Laboratory) -> None:
