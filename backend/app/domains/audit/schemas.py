@@ -75,7 +75,8 @@ class Entry(Schema):
     """One event: who, what, when, from where, and on whose behalf where a job did it.
 
     ``trail`` says whether it lies in the tenant's own trail or in the platform's. ``position`` and
-    ``hash`` are there once it is sealed.
+    ``hash`` are there once it is sealed. What the platform's administrators did says
+    ``by_platform`` in its details, and no address.
     """
 
     EXAMPLE: Final = {
@@ -94,7 +95,7 @@ class Entry(Schema):
     user_id = fields.UUID(required=True, allow_none=True)
     on_behalf_of = fields.UUID(required=True, allow_none=True)
     session_id = fields.UUID(required=True, allow_none=True)
-    address = fields.String(required=True, allow_none=True)
+    address = fields.String(required=True, allow_none=True, attribute="address_for_tenant")
     request_id = fields.String(required=True, allow_none=True)
     task = fields.String(required=True, allow_none=True)
     details = fields.Dict(required=True)
@@ -110,6 +111,7 @@ class EntryPage(Schema):
 class PlatformEntry(Entry):
     """As in a tenant's trail; ``tenant_id`` is of the tenant that it concerns."""
 
+    address = fields.String(required=True, allow_none=True)
     tenant_id = fields.UUID(required=True, allow_none=True)
 
 

@@ -41,11 +41,11 @@ def sealable(
 
 @pytest.fixture
 def untouched(server_urls: dict[str, str], tmp_path: Path) -> Iterator[VaultServer]:
-    """A server that nobody has initialised."""
+    """A server that nobody has initialised, and that speaks TLS."""
     binary = vault_program()
     if not server_urls.get("vault") or binary is None:
         pytest.skip(_SKIPPED)
-    with VaultServer(tmp_path / "server", binary=binary, untouched=True) as server:
+    with VaultServer(tmp_path / "server", binary=binary, untouched=True, tls=True) as server:
         yield server
 
 

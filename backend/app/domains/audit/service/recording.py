@@ -82,6 +82,7 @@ def ask_for_seal(session: MainSession, tenant_id: UUID, begin: datetime, length:
 
 
 def _row(event: Event, origin: Origin) -> dict[str, Any]:
+    office = {"by_platform": True} if origin.by_platform else {}
     return {
         "id": ids.new_id(),
         "type": event.type,
@@ -92,7 +93,7 @@ def _row(event: Event, origin: Origin) -> dict[str, Any]:
         "address": origin.address,
         "request_id": origin.request_id,
         "task": origin.task,
-        "details": orjson.dumps(event.details()).decode(),
+        "details": orjson.dumps(event.details() | office).decode(),
     }
 
 
