@@ -19,7 +19,6 @@ from app.settings.vault_client import (
     connect,
 )
 from embedded.entra.certificates import make_certificates
-from embedded.vault import VaultServer
 from tests.integrations.vault.rooms import SECRETS, Strongroom
 from tests.paths import PROJECT
 
@@ -86,7 +85,7 @@ def test_a_role_reads_nothing_else(room: Strongroom, path: str) -> None:
 
 
 def test_from_an_untouched_vault_to_a_process_that_signs_in(
-    untouched: VaultServer, tmp_path: Path
+    untouched_by_tls: tuple[str, Path], tmp_path: Path
 ) -> None:
     """By the scripts, which can be repeated; what they write is for its owner alone.
 
@@ -94,7 +93,9 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
     """
     keys, folder, given = tmp_path / "vault.json", tmp_path / "keys", tmp_path / "shop.env"
     given.write_text("REDIS_URL=redis://:a-Secret-of-ours@redis/0\nINSTALLATION_ID=shop\n")
-    reached = {"vault_addr": untouched.address, "vault_ca_file": untouched.ca_file}
+    reached: dict[str, Any] = dict(
+        zip(("vault_addr", "vault_ca_file"), untouched_by_tls, strict=True)
+    )
     environment = os.environ | {name.upper(): str(value) for name, value in reached.items()}
     environment["VAULT_TOKEN"] = ""
 
