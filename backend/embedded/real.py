@@ -172,13 +172,13 @@ def _check_kafka(url: str) -> None:
 
 
 def vault_program() -> Path | None:
-    """The whole of it that is built: no other engines than those we use."""
+    """The whole of it that is built: neither TLS nor other engines than those we use."""
     path = _vault_path()
     return path if path.is_file() else None
 
 
 def _vault_path() -> Path:
-    return cache_folder() / "programs" / f"vault-{_VAULT}-tls"
+    return cache_folder() / "programs" / f"vault-{_VAULT}"
 
 
 def _build_vault() -> None:

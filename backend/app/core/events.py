@@ -55,7 +55,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who does it, from where, in which request or job; a job may do it on somebody's behalf."""
+    """Who does it, from where, in which request or job; a job may do it on somebody's behalf.
+
+    ``by_platform``: in an office of the platform, and not as a member of a tenant.
+    """
 
     user_id: UUID | None = None
     on_behalf_of: UUID | None = None
@@ -63,6 +66,7 @@ class Origin:
     address: str | None = None
     request_id: str | None = None
     task: str | None = None
+    by_platform: bool = False
 
     @property
     def person(self) -> UUID | None:

@@ -186,7 +186,7 @@ def _wrapped(
         with log_context(request_id=g.request_id), deadlines.kept(stated.time_limit):
             try:
                 caller = _admit(stated, path)
-                with log_context(**_who(caller)), originating(_origin(caller)):
+                with log_context(**_who(caller)), originating(_origin(caller, stated)):
                     given = {"caller": caller, **path, **_payloads(stated)}
                     return _done_once(stated, view, given, wanted)
             except (Forbidden, NotAMember) as error:
@@ -242,12 +242,15 @@ def _who(caller: Caller | None) -> dict[str, object]:
     return who if caller.tenant_id is None else who | {"tenant": caller.tenant_id}
 
 
-def _origin(caller: Caller | None) -> Origin:
+def _origin(caller: Caller | None, stated: Endpoint) -> Origin:
+    """A permission that is held without a role in a tenant is the platform's."""
+    without_role = caller is not None and caller.role is None
     return Origin(
         user_id=None if caller is None else caller.user_id,
         session_id=None if caller is None else caller.session_id,
         address=request.remote_addr,
         request_id=g.request_id,
+        by_platform=without_role and stated.allow not in {PUBLIC, SIGNED_IN},
     )
 
 

@@ -6,6 +6,7 @@ import requests
 
 from app.core.errors import Unavailable
 from app.settings import Settings
+from app.settings.bounded_http import BoundedAdapter
 
 _BUSY: Final = 429
 _BROKEN: Final = 500
@@ -34,6 +35,7 @@ class DirectorySession(requests.Session):
         self.trust_env = False
         self.verify = str(settings.azure_ca_file) if settings.azure_ca_file else True
         self._timeout = settings.azure_timeout_seconds
+        self.mount("https://", BoundedAdapter())
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> requests.Response:  # type: ignore[override]
         """The answer.

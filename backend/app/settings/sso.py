@@ -19,7 +19,7 @@ class SingleSignOn(Group):
     """Certificates that both are checked against instead of the public ones: for a stand-in;
     production refuses it."""
     azure_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
-    """How long to wait for each of their answers."""
+    """How long to wait for each of their answers, until its last byte."""
     sso_login_seconds: Annotated[int, Field(ge=30, le=3600)] = 600
     """How long somebody may take to sign in there, and then to link an account."""
     sso_refresh_before_seconds: Annotated[int, Field(ge=60, le=86_400)] = 30 * 60

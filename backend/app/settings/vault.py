@@ -47,7 +47,7 @@ class Vault(Group):
     vault_secret_id_file: Path | None = None
     """A file that holds the secret, read anew at each sign-in, so that it can be replaced."""
     vault_timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Seconds until a Vault that does not answer counts as away."""
+    """Seconds until a Vault whose answer is not here, whole, counts as away."""
     vault_kv_mount: Annotated[str, Field(pattern=_NAME)] = "secret"
     """Where its key-value engine (version 2) is mounted."""
     vault_path: Annotated[str, Field(pattern=_NAME)] = "saas-project"

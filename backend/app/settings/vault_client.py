@@ -20,6 +20,7 @@ from hvac.exceptions import (
     VaultError,
 )
 
+from app.settings.bounded_http import BoundedAdapter
 from app.settings.vault import Vault
 
 logger = logging.getLogger(__name__)
@@ -191,6 +192,7 @@ def connect(settings: Vault, *, token: str = "") -> hvac.Client:
     session.trust_env = False
     verify: Any = str(settings.vault_ca_file) if settings.vault_ca_file else True
     session.verify = verify
+    session.mount(settings.vault_addr, BoundedAdapter())
     return hvac.Client(
         settings.vault_addr,
         token=token,

@@ -63,6 +63,11 @@ class Entry:
     def hash_hex(self) -> str | None:
         return None if self.hash is None else self.hash.hex()
 
+    @property
+    def address_for_tenant(self) -> str | None:
+        """Where the platform's people work is no tenant's to know."""
+        return None if self.details.get("by_platform") else self.address
+
 
 class TenantEntry(Entry, TenantModel):
     """Something that happened to a tenant's own data."""

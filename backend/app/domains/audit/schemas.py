@@ -76,7 +76,8 @@ class Entry(Schema):
 
     ``trail`` says whether it lies in the tenant's own trail or in the platform's. ``position`` and
     ``hash`` are there once it is sealed. Where ``erased_by`` names an entry, address and details
-    were taken out for good, by what that entry tells of.
+    were taken out for good, by what that entry tells of. What the platform's administrators did
+    says ``by_platform`` in its details, and no address.
     """
 
     EXAMPLE: Final = {
@@ -95,7 +96,7 @@ class Entry(Schema):
     user_id = fields.UUID(required=True, allow_none=True)
     on_behalf_of = fields.UUID(required=True, allow_none=True)
     session_id = fields.UUID(required=True, allow_none=True)
-    address = fields.String(required=True, allow_none=True)
+    address = fields.String(required=True, allow_none=True, attribute="address_for_tenant")
     request_id = fields.String(required=True, allow_none=True)
     task = fields.String(required=True, allow_none=True)
     details = fields.Dict(required=True)
@@ -112,6 +113,7 @@ class EntryPage(Schema):
 class PlatformEntry(Entry):
     """As in a tenant's trail; ``tenant_id`` is of the tenant that it concerns."""
 
+    address = fields.String(required=True, allow_none=True)
     tenant_id = fields.UUID(required=True, allow_none=True)
 
 

@@ -192,6 +192,27 @@ def test_an_export_needs_no_more_memory_for_more_entries(
         answer.close()
 
 
+def test_where_the_platforms_people_work_is_no_tenants_to_know(cast: Cast, house: House) -> None:
+    path = f"/api/tenants/{house.id}"
+    assert cast.petra.post(f"{path}/suspend", json={"reason": "unpaid"}).status_code == 200
+    assert cast.petra.post(f"{path}/resume").status_code == 200
+    query = "action=tenant.suspended&action=tenant.resumed"
+    [_, shown] = cast.alice.get(f"{path}/audit?{query}").get_json()["items"]
+    assert (shown["type"], shown["address"]) == ("tenant.suspended", None)
+    assert shown["user_id"] == str(cast.petra.user_id)
+    assert shown["details"]["by_platform"] is True
+    for form in ("jsonl", "csv"):
+        file = cast.alice.get(f"{path}/audit/export?{query}&format={form}").text
+        assert shown["id"] in file
+        assert "127.0.0.1" not in file
+    [_, whole] = cast.petra.get(f"/api/admin/audit?{query}&tenant_id={house.id}").get_json()[
+        "items"
+    ]
+    assert (whole["id"], whole["address"]) == (shown["id"], "127.0.0.1")
+    own = cast.alice.get(f"{path}/audit?action=audit.read").get_json()["items"]
+    assert {each["address"] for each in own} == {"127.0.0.1"}
+
+
 def test_the_platforms_trail_is_its_administrators(context: Flask, cast: Cast) -> None:
     plan = ids.new_id()
     with main_session(tenant_id=cast.globex.id) as session:

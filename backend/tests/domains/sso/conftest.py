@@ -18,6 +18,7 @@ from embedded.entra.server import StandIn, stand_in
 from tests.cast import new_house, new_person
 from tests.core.apps import another_app
 from tests.domains.sso.browsers import CALLBACK, Browser, Company
+from tests.domains.sso.connections import Connection, connect
 
 NewCompany = Callable[..., Company]
 
@@ -129,3 +130,8 @@ def acme(open_acme: Company) -> Iterator[Company]:
 @pytest.fixture
 def browser(acme: Company) -> Browser:
     return Browser(acme)
+
+
+@pytest.fixture
+def connection(acme: Company, browser: Browser, inside: Flask) -> Connection:
+    return connect(acme, browser)

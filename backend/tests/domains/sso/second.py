@@ -39,9 +39,9 @@ class SecondDirectory:
     def ca_file(self) -> Path:
         return origin_and_ca_file(self.url)[1]
 
-    def add_person(self, login: str, email: str, **claims: Any) -> str:
-        told = {"oid": str(uuid.uuid4()), "name": login.title(), "email": email}
-        self.people[login] = told | {"preferred_username": email} | claims
+    def add_person(self, login: str, address: str, **claims: Any) -> str:
+        told = {"oid": str(uuid.uuid4()), "name": login.title(), "email": address}
+        self.people[login] = told | {"preferred_username": address} | claims
         return login
 
     def publish(self, **client: Any) -> None:

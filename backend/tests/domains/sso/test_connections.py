@@ -5,14 +5,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 
 from app.core import clock
 from app.core.db import main_session, platform_session
@@ -20,62 +17,14 @@ from app.domains.jobs.models import Job, JobState
 from app.domains.sso.models import SSOAttempt, UserAzureIdentity
 from app.domains.sso.service import upkeep
 from app.settings import Environment, Settings
-from embedded.entra.directory import DirectoryPerson
 from tests.domains.access.ledger import remove_member
 from tests.domains.identity.trail import recorded
 from tests.domains.sso.browsers import Browser, Company, bearer
+from tests.domains.sso.connections import PROFILE, Connection
 from tests.paths import BACKEND
 from tests.tenancy.laboratory import Laboratory, until
 
-PROFILE = "/api/users/me/azure/profile"
 PHOTO = "/api/users/me/azure/photo"
-
-
-@dataclass
-class Connection:
-    """Somebody who has signed in by a directory, and the row of that."""
-
-    company: Company
-    person: DirectoryPerson
-    headers: dict[str, str]
-    id: UUID
-
-    @property
-    def row(self) -> UserAzureIdentity:
-        with main_session(tenant_id=self.company.house.id) as session:
-            return session.get_one(UserAzureIdentity, self.id)
-
-    @property
-    def refreshes(self) -> int:
-        return self.company.directory.counts["refresh_token"]
-
-    @property
-    def is_signed_in(self) -> bool:
-        return bool(self.get("/api/users/me").status_code == 200)
-
-    def get(self, path: str) -> Any:
-        return self.company.app.test_client().get(path, headers=self.headers)
-
-    def change(self, **values: Any) -> None:
-        with main_session(tenant_id=self.company.house.id) as session:
-            session.execute(
-                update(UserAzureIdentity).where(UserAzureIdentity.id == self.id).values(**values)
-            )
-
-    def expire(self) -> None:
-        self.change(access_expires_at=clock.now(), refresh_at=None, refreshing_until=None)
-
-
-@pytest.fixture
-def connection(acme: Company, browser: Browser, inside: Flask) -> Connection:
-    person = acme.newcomer()
-    headers = bearer(browser.sign_in(person))
-    acme.directory.counts.clear()
-    with main_session(tenant_id=acme.house.id) as session:
-        found = session.scalars(
-            select(UserAzureIdentity.id).where(UserAzureIdentity.object_id == person.id)
-        ).one()
-    return Connection(acme, person, headers, found)
 
 
 def run_jobs(app: Flask) -> int:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from app.core.db import main_session, platform_session
 from app.domains.audit.models import PlatformEntry
 from app.domains.identity.models import UserSession
 from app.domains.identity.service import users
+from app.settings import Settings
 from embedded.entra.tokens import FORGERIES
 from tests.cast import PASSWORD, new_person
+from tests.core.apps import another_app
 from tests.domains.access.ledger import change_tenant, remove_member
 from tests.domains.identity.accounts import change
 from tests.domains.sso.browsers import CALLBACK, Browser, Company, bearer
@@ -98,8 +101,10 @@ def test_what_the_directory_refuses_is_told_with_its_number(
     kind: str, acme: Company, browser: Browser
 ) -> None:
     acme.directory.misbehaviour = kind
+    before = len(refusals())
     answer = browser.sign_in(acme.newcomer())
     assert (answer.status_code, answer.get_json()["code"]) == (403, "sso_refused")
+    assert [tenant for _, tenant in refusals()[before:]] == [acme.house.id]
     newest = acme.owner.get(f"{acme.config}/attempts").get_json()["items"][0]
     assert newest["aadsts"] == REFUSED[kind]
     assert newest["advice"]
@@ -113,6 +118,18 @@ def test_a_directory_that_is_away_is_503(kind: str, acme: Company, browser: Brow
     answer = browser.sign_in(acme.newcomer())
     assert (answer.status_code, answer.get_json()["code"]) == (503, "directory_unavailable")
     assert int(answer.headers["Retry-After"]) >= 5
+    assert refusals()[before:] == [("directory_unavailable", acme.house.id)]
+
+
+def test_a_directory_that_is_slow_is_503(acme: Company, sso_settings: Settings) -> None:
+    with another_app(sso_settings, azure_timeout_seconds=1.0) as impatient:
+        browser = Browser(replace(acme, app=impatient))
+        answer = browser.choose(browser.depart(), acme.newcomer())
+        before = len(refusals())
+        acme.directory.slow_seconds = 3.0
+        late = browser.come_back(answer)
+        acme.directory.slow_seconds = 0.0
+    assert (late.status_code, late.get_json()["code"]) == (503, "directory_unavailable")
     assert refusals()[before:] == [("directory_unavailable", acme.house.id)]
 
 

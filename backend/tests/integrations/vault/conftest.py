@@ -11,7 +11,9 @@ from hvac.exceptions import InvalidRequest
 
 from app.core import ids
 from embedded import vault as vault_server
-from embedded.real import vault_program
+from embedded.entra.certificates import make_certificates
+from embedded.nginx import NginxServer
+from embedded.real import nginx_program, vault_program
 from embedded.vault import VaultServer
 from tests.integrations.faults import FaultProxy, faulty
 from tests.integrations.vault.rooms import SECRETS, Strongroom
@@ -47,6 +49,23 @@ def untouched(server_urls: dict[str, str], tmp_path: Path) -> Iterator[VaultServ
         pytest.skip(_SKIPPED)
     with VaultServer(tmp_path / "server", binary=binary, untouched=True) as server:
         yield server
+
+
+@pytest.fixture
+def untouched_by_tls(untouched: VaultServer, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The same over TLS, which nginx speaks for it; the authority that its certificate is of."""
+    program = nginx_program()
+    assert program is not None, "nginx is required: scripts/services.py install s3"
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    authority, certificate = make_certificates(folder)
+    server = (
+        f"server {{ listen {{address}} ssl; ssl_certificate {certificate};"
+        f" ssl_certificate_key {certificate};"
+        f" location / {{ proxy_pass {untouched.address}; }} }}"
+    )
+    with NginxServer(folder, binary=program, servers=server) as front:
+        yield front.url.replace("http://", "https://"), authority
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,20 @@ def test_a_silent_vault_keeps_one_waiting_and_not_all(
     until(lambda: answers(client), "Vault's return")
 
 
+@pytest.mark.parametrize("passes", [0, 100])
+def test_a_vault_that_trickles_is_away(
+    room: Strongroom, connect: Connect, proxy: FaultProxy, passes: int
+) -> None:
+    """Each byte comes in time, and the last one would in minutes; from the first or the body on."""
+    client = connect(room.new_role() | {"vault_addr": proxy.url, "vault_timeout": 1.0})
+    proxy.fault, proxy.passes = Fault.TRICKLE, passes
+    with pytest.raises(VaultAway, match="cannot be reached"):
+        client.ping()
+    proxy.fault = Fault.NONE
+    proxy.hang_up()
+    until(lambda: answers(client), "Vault's return")
+
+
 @pytest.mark.parametrize(
     "fault", [Fault.REFUSE, Fault.ERROR, Fault.RESET_RECEIVED, Fault.CHANGE_RECEIVED]
 )

@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 
 from app.settings.vault import VaultAccess
-from app.settings.vault_client import VaultClient, VaultForbids, VaultRejects, connect
-from embedded.vault import VaultServer
+from app.settings.vault_client import (
+    VaultAway,
+    VaultClient,
+    VaultForbids,
+    VaultRejects,
+    connect,
+)
+from embedded.entra.certificates import make_certificates
 from tests.integrations.vault.rooms import SECRETS, Strongroom
 from tests.paths import PROJECT
 from tests.tenancy.laboratory import until
@@ -80,12 +86,19 @@ def test_a_role_reads_nothing_else(room: Strongroom, path: str) -> None:
 
 
 def test_from_an_untouched_vault_to_a_process_that_signs_in(
-    untouched: VaultServer, tmp_path: Path
+    untouched_by_tls: tuple[str, Path], tmp_path: Path
 ) -> None:
-    """By the scripts, which can be repeated; what they write is for its owner alone."""
+    """By the scripts, which can be repeated; what they write is for its owner alone.
+
+    Over TLS, with a certificate of an authority that nobody else knows.
+    """
     keys, folder, given = tmp_path / "vault.json", tmp_path / "keys", tmp_path / "shop.env"
     given.write_text("REDIS_URL=redis://:a-Secret-of-ours@redis/0\nINSTALLATION_ID=shop\n")
-    environment = {**os.environ, "VAULT_ADDR": untouched.address, "VAULT_TOKEN": ""}
+    reached: dict[str, Any] = dict(
+        zip(("vault_addr", "vault_ca_file"), untouched_by_tls, strict=True)
+    )
+    environment = os.environ | {name.upper(): str(value) for name, value in reached.items()}
+    environment["VAULT_TOKEN"] = ""
 
     def run(script: str, *arguments: str) -> Any:
         program = sys.executable if script.endswith(".py") else "bash"
@@ -114,7 +127,7 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
     for file in (keys, folder / "jobs.secret-id"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     root = connect(
-        VaultAccess(vault_addr=untouched.address), token=json.loads(keys.read_text())["root_token"]
+        VaultAccess.model_validate(reached), token=json.loads(keys.read_text())["root_token"]
     )
     root.sys.seal()
     assert run("vault_unseal.sh", str(keys)) == {"sealed": False, "was_sealed": True}
@@ -128,14 +141,19 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
             until(heartbeat.exists, "a sign of life")
         finally:
             watcher.terminate()
-    access = VaultAccess.model_validate(
-        {
-            "use_vault": True,
-            "vault_addr": untouched.address,
-            "vault_role_id": "tenantry-testing-jobs",
-            "vault_secret_id_file": folder / "jobs.secret-id",
-        },
-    )
-    client = VaultClient(access)
+    own = {
+        "use_vault": True,
+        "vault_role_id": "tenantry-testing-jobs",
+        "vault_secret_id_file": folder / "jobs.secret-id",
+    }
+    client = VaultClient(VaultAccess.model_validate(reached | own))
     client.ping()
     client.close()
+    (tmp_path / "others").mkdir()
+    others, _ = make_certificates(tmp_path / "others")
+    for authority in (None, others):
+        stranger = VaultClient(
+            VaultAccess.model_validate(reached | own | {"vault_ca_file": authority})
+        )
+        with pytest.raises(VaultAway, match="SSLError"):
+            stranger.ping()

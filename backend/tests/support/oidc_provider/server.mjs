@@ -26,7 +26,7 @@ function directory(tid, { client, people }) {
     clients: [client],
     jwks: { keys: [key] },
     claims: { openid: CLAIMS },
-    scopes: ['openid', 'offline_access', 'User.Read'],
+    scopes: ['openid', 'offline_access', 'profile', 'User.Read'],
     conformIdTokenClaims: false, // Entra's tell all in the ID token
     cookies: { keys: [randomUUID()] },
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'HS256'] },

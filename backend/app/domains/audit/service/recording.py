@@ -85,6 +85,7 @@ def ask_for_seal(session: MainSession, tenant_id: UUID, begin: datetime, length:
 
 def row_of(event: Event, origin: Origin) -> dict[str, Any]:
     """What `audit_record` is given, by name."""
+    office = {"by_platform": True} if origin.by_platform else {}
     return {
         "id": ids.new_id(),
         "type": event.type,
@@ -95,7 +96,7 @@ def row_of(event: Event, origin: Origin) -> dict[str, Any]:
         "address": origin.address,
         "request_id": origin.request_id,
         "task": origin.task,
-        "details": orjson.dumps(event.details()).decode(),
+        "details": orjson.dumps(event.details() | office).decode(),
     }
 
 
