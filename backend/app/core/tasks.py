@@ -17,7 +17,7 @@ from flask import Flask, current_app
 from kombu.exceptions import OperationalError
 from sqlalchemy.exc import DBAPIError
 
-from app.core import tracing
+from app.core import broker, tracing
 from app.core.db import PlaneSession, after_commit, main_session
 from app.core.errors import NotFound, Unavailable
 from app.core.events import Origin, current_origin, originating
@@ -240,6 +240,7 @@ def create_celery(
     run_job: Callable[[UUID], None],
 ) -> Celery:
     """The Celery application with every job that a message may name."""
+    broker.register()
     celery = Celery("tenantry", broker=settings.redis_url.get_secret_value())
     celery.conf.update(
         accept_content=["json"],

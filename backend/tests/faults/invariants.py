@@ -215,6 +215,7 @@ def drained(stage: Stage, *, seconds: float) -> float:
     """Waits until nothing waits any more; how long that took."""
     begun = time.monotonic()
     while left := waiting(stage):
+        stage.programs.revive()
         took = time.monotonic() - begun
         assert took < seconds, f"{left} events and jobs wait after {took:.0f} s"
         time.sleep(0.2)

@@ -30,7 +30,7 @@ assert scenarios
 def _rounds() -> list[list[Fault]]:
     """Each alone where somebody asked for them; else one round, because they share the stage."""
     if _ASKED_FOR:
-        return [[each] for each in FAULTS.values() if each.short or _FORM is forms.WHOLE]
+        return [[each] for each in FAULTS.values()]
     return [[each for each in FAULTS.values() if each.short]]
 
 

@@ -154,7 +154,7 @@ def writing(
     """
     journal = Journal()
     how = {"files_every": files_every, "pause": pause}
-    writers = [Writer(url, tenant, journal, **how) for tenant in tenants]  # type: ignore[arg-type]
+    writers = [Writer(url, tenant, journal, **how) for tenant in tenants]
     for writer in writers:
         writer.start()
     try:
