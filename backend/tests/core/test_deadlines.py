@@ -108,7 +108,7 @@ def test_a_route_says_so(settings: Settings) -> None:
     with another_app(settings, request_seconds=1.0) as app:
         app.add_url_rule("/slow", "slow", slow)
         answer = app.test_client().get("/slow")
-        assert (answer.status_code, answer.json["code"]) == (503, "deadline_exceeded")
+        assert (answer.status_code, answer.get_json()["code"]) == (503, "deadline_exceeded")
         assert int(answer.headers["Retry-After"]) >= 1
         with app.app_context(), main_session() as session:  # the thread is free of it
             session.execute(text("SELECT 1"))

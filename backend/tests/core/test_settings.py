@@ -213,6 +213,18 @@ def test_connections_that_the_role_does_not_allow(environment: pytest.MonkeyPatc
     assert "TENANT_ROLE_CONNECTION_LIMIT" in faults()
 
 
+def test_the_api_s_processes_decide_how_many_connect(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().process_count == 4
+    environment.setenv("API_WORKERS", "5")
+    assert load_settings().process_count == 7
+    environment.setenv("PROCESSES_BESIDE", "3")
+    assert load_settings().process_count == 8
+    environment.setenv("PROCESS_COUNT", "4")
+    assert "  PROCESS_COUNT: " in faults()
+    environment.setenv("PROCESS_COUNT", "9")
+    assert load_settings().process_count == 9
+
+
 @pytest.mark.parametrize("url", ["smtp://user:p%40ss@mail.example:587", "smtps://mail.example"])
 def test_mail_that_leaves_has_a_sender(environment: pytest.MonkeyPatch, url: str) -> None:
     environment.setenv("MAIL_URL", url)

@@ -148,6 +148,12 @@ def test_a_process_does_not_start_where_its_connections_do_not_fit(house: Labora
     too_many = house.settings.model_copy(update={"process_count": 900})
     with pytest.raises(InvalidSettings, match=str(connections_needed(too_many))):
         check_servers(server, too_many)
+    workers = house.settings.model_copy(update={"api_workers": 900, "process_count": 901})
+    with pytest.raises(InvalidSettings, match=r"API_WORKERS = (\d+) would fit") as refused:
+        check_servers(server, workers)
+    fit = int(str(refused.value).partition("API_WORKERS = ")[2].split()[0])
+    fewer = {"api_workers": fit, "process_count": fit + 1}
+    check_servers(server, house.settings.model_copy(update=fewer))
 
 
 def test_it_does_start_where_the_server_is_away(house: Laboratory) -> None:
