@@ -183,15 +183,21 @@ def _latency(
 ) -> list[Figure]:
     """`relay.py` and `consumer.py` with all of the product's handlers."""
     owner = ids.new_id()
+    # Topics of its own: what the relay sent before is nobody's work here.
+    settings = settings.model_copy(update={"topic_prefix": "late", "consumer_group": "late"})
+    ensure_topics(settings, TOPICS, add_partitions=False, check=False)
     for tenant in tenants:
         conninfo = stage.manager.server.owner_url(tenant.database)
         last = _PER_SECOND * seconds // len(tenants) + 1
         fill(conninfo, first=_WRITES + 1, last=_WRITES + last, owner=owner)
         with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("TRUNCATE outbox")
             connection.execute("UPDATE documents SET deleted_at = now(), deleted_by = owner_id")
     environment = stage.environment | {
         "ENABLE_KAFKA_EVENTS": "true",
         "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "TOPIC_PREFIX": settings.topic_prefix,
+        "CONSUMER_GROUP": settings.consumer_group,
     }
     with ExitStack() as stack:
         for program in ("relay.py", "consumer.py"):

@@ -169,6 +169,8 @@ def _running_relay(
     try:
         if not walked.wait(_PATIENCE):
             raise EmbeddedError("The relay did not come round.")
+        while relay.busy:
+            time.sleep(0.1)
         time.sleep(1)
         yield
     finally:

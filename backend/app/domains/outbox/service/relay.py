@@ -113,6 +113,11 @@ class Relay:
                     stopping.wait(_LONGEST_PAUSE)
 
     @property
+    def busy(self) -> bool:
+        """Whether it is looking into some outbox just now."""
+        return bool(self._under_way)
+
+    @property
     def _threads(self) -> int:
         """A handler that is called in process needs a second connection to a tenant's database."""
         return min(
