@@ -84,11 +84,7 @@ class TenantDatabaseManager:
             yield session
 
     def tenant_rows(self, tenant: str | TenantLocation) -> TenantRows:
-        """What asks single questions, each on a connection that it has for that moment.
-
-        Raises:
-            NotFound: no tenant has this database.
-        """
+        """What asks single questions, each on a connection of its own; NotFound as above."""
         return TenantRows(self.engine, self._locate(tenant))
 
     # Life of a tenant's database.

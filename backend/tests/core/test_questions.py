@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, bindparam, create_engine, func, select, text
+from sqlalchemy import Engine, Select, bindparam, create_engine, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import BigInteger, DateTime, Text, Uuid
@@ -36,8 +37,15 @@ def prepared(engine: Engine) -> int:
 @pytest.mark.parametrize("depends_on_values", [False, True])
 def test_values_arrive_as_they_are(engine: Engine, *, depends_on_values: bool) -> None:
     given = {"id": ONE, "at": NOW, "many": 2**40, "tags": ["plan", "a,b\"{}'"], "no": None}
-    kinds = {"id": Uuid, "at": DateTime(timezone=True), "many": BigInteger, "tags": ARRAY(Text)}
-    statement = select(*(bindparam(name, type_=kinds.get(name, Text)) for name in given))
+    kinds: dict[str, Any] = {
+        "id": Uuid,
+        "at": DateTime(timezone=True),
+        "many": BigInteger,
+        "tags": ARRAY(Text),
+    }
+    statement: Select[Any] = select(
+        *(bindparam(name, type_=kinds.get(name, Text)) for name in given)
+    )
     question = Question.of(
         select(statement.subquery(), func.upper(bindparam("word", type_=Text))),
         depends_on_values=depends_on_values,
