@@ -19,8 +19,8 @@ def in_batches(
 ) -> Iterator[list[Result]]:
     """What was done since the last batch, until all is. ``go_on`` is asked before each is begun.
 
-    ``work`` runs in threads, in the caller's context; the consumer in its own. While that is busy, as
-    many items wait to be begun as there are threads.
+    ``work`` runs in threads, in the caller's context; the consumer in its own. While that is busy,
+    as many items wait to be begun as there are threads.
     """
 
     def begin(item: Item) -> list[Result]:
