@@ -281,7 +281,7 @@ def main() -> int:
     if arguments.server == "real" and real is None:
         print("There is none: scripts/services.py install postgres", file=sys.stderr)
         return 2
-    told: list[dict[str, object]] = []
+    told: list[dict[str, Any]] = []
     try:
         with stop_on_signals(), fleet_on(real or wheel_bin_dir(), arguments.jobs) as fleet:
             for name, step in steps(arguments.tenants).items():
@@ -312,7 +312,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def tried(name: str, step: Step, fleet: Fleet) -> dict[str, object]:
+def tried(name: str, step: Step, fleet: Fleet) -> dict[str, Any]:
     """What came of a step, and how long it took; the next ones are tried all the same."""
     start = time.monotonic()
     try:

@@ -8,6 +8,7 @@ import psycopg
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.db import db
 from app.core.errors import AppError
 from app.settings import Environment, InvalidSettings, Settings
 from app.tenancy.capacity import capacity_faults
@@ -28,7 +29,10 @@ def check_process(app: Flask, settings: Settings) -> None:
     """As `check_servers`, with every further server that the registry knows."""
     manager = app.extensions["tenancy"]
     with app.app_context():
-        check_servers(manager.server, settings, further=_further(manager.servers))
+        further = _further(manager.servers)
+        for engine in db.engines.values():
+            engine.dispose()  # a process that is forked off would share what it asked with
+        check_servers(manager.server, settings, further=further)
 
 
 def _further(servers: Servers) -> Mapping[str, Server]:

@@ -98,7 +98,7 @@ def test_one_tenant_killed_all_along(
         assert print_of(lab, entry.location.database) == expected, f"killed at {step}"
         assert revisions() == {tree.head}
         remove_fleet(lab)
-    assert step > 40
+    assert step > 25
 
 
 @pytest.mark.slow

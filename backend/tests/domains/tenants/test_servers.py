@@ -488,6 +488,9 @@ def test_a_migration_goes_past_a_server_that_is_away(
             assert again.counts == ended.counts
         ended = running.resume(lab.manager, tell=lambda _: None)
         assert (ended.status, ended.counts["succeeded"]) == (RunStatus.SUCCEEDED, 4)
+        # A process that has had nothing to do with the second server yet.
+        looked = list(inspecting.inspect(lab.another_manager(), jobs=2, tenant_ids=ids_))
+        assert [each.is_well for each in looked] == [True] * 4
         back = Order(tenant_ids=ids_, downgrade_to=HEAD)
         assert running.start(lab.manager, back, tell=lambda _: None).counts["succeeded"] == 4
 

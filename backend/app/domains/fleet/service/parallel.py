@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from itertools import islice
 from typing import TypeVar
 
@@ -18,8 +19,8 @@ def in_batches(
 ) -> Iterator[list[Result]]:
     """What was done since the last batch, until all is. ``go_on`` is asked before each is begun.
 
-    ``work`` runs in threads, the consumer in its own; while it is busy, as many items wait to be
-    begun as there are threads.
+    ``work`` runs in threads, in the caller's context; the consumer in its own. While that is busy,
+    as many items wait to be begun as there are threads.
     """
 
     def begin(item: Item) -> list[Result]:
@@ -30,7 +31,11 @@ def in_batches(
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             room = 2 * jobs - len(running)
-            running |= {pool.submit(begin, each) for each in islice(left, room) if go_on()}
+            running |= {
+                pool.submit(copy_context().run, begin, each)
+                for each in islice(left, room)
+                if go_on()
+            }
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
