@@ -51,10 +51,16 @@ class Api:
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """The answer of a request that has to succeed."""
-        answer = self.http.request(method, self.url + path, json=body, timeout=_SECONDS)
-        said: dict[str, Any] = answer.json() if answer.content else {}
+        try:
+            answer = self.http.request(method, self.url + path, json=body, timeout=_SECONDS)
+            said: dict[str, Any] = answer.json() if answer.content else {}
+        except requests.RequestException as error:
+            raise SetupFailed(
+                f"{self.url} is no Tenantry that answers ({_name(error)})."
+            ) from error
         if answer.status_code >= _ERROR:
-            raise SetupFailed(f"{method} {path}: {answer.status_code} {said.get('detail')}")
+            faults = "".join(f"\n  {field}: {told}" for field, told in _faults(said))
+            raise SetupFailed(f"{method} {path}: {answer.status_code} {said.get('detail')}{faults}")
         return said
 
     def tenant(self, slug: str) -> str:
@@ -83,8 +89,10 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         report = _set_up(arguments)
-    except (SetupFailed, OSError, KeyError, requests.RequestException) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    except SetupFailed as failure:
+        sys.exit(str(failure))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{_name(error)}: {error}")
     if arguments.json:
         print(json.dumps(report))
     else:
@@ -96,10 +104,20 @@ def _set_up(arguments: argparse.Namespace) -> dict[str, Any]:
     passwords = {each["email"]: each["password"] for each in known.get("people", ())}
     owner = arguments.owner or f"alice@{arguments.tenant}.example"
     api = Api(os.environ.get("PUBLIC_URL") or known.get("url") or "http://localhost:4999")
-    api.sign_in(owner, os.environ.get("OWNER_PASSWORD") or passwords[owner])
+    password = os.environ.get("OWNER_PASSWORD") or passwords.get(owner)
+    if password is None:
+        raise SetupFailed(
+            f"The password of {owner} is not known: set OWNER_PASSWORD, or run `make run` first."
+        )
+    given, page = _given(arguments), os.environ.get("SSO_DEMO_PAGE")
+    if arguments.stand_in and page is None:
+        raise SetupFailed(
+            "The stand-in is a part of `SSO_DEMO=1 make run`, which calls this itself."
+        )
+    api.sign_in(owner, password)
     tenant = api.tenant(arguments.tenant)
     config = f"/api/tenants/{tenant}/sso/config"
-    api.ask("PUT", config, _given(arguments))
+    api.ask("PUT", config, given)
     address = api.ask("POST", f"{config}/test")["login_url"]
     if arguments.stand_in:
         _arrive(api, address, owner)
@@ -110,7 +128,6 @@ def _set_up(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.stand_in:
         for email in demo.PEOPLE.keys() & passwords.keys():
             _link(api, said["login_url"], email, passwords[email])
-        page = os.environ["SSO_DEMO_PAGE"]
         report["page"] = f"{page}/?{urlencode({'api': api.url, 'tenant': tenant})}"
     return report
 
@@ -118,12 +135,25 @@ def _set_up(arguments: argparse.Namespace) -> dict[str, Any]:
 def _given(arguments: argparse.Namespace) -> dict[str, object]:
     if arguments.stand_in:
         return {"directory_id": str(demo.DIRECTORY_ID), "client_id": str(demo.CLIENT_ID)}
-    given: dict[str, object] = {
-        "directory_id": os.environ["AZURE_TENANT_ID"],
-        "client_id": os.environ["AZURE_CLIENT_ID"],
-    }
+    known = {"directory_id": "AZURE_TENANT_ID", "client_id": "AZURE_CLIENT_ID"}
+    if missing := [name for name in known.values() if not os.environ.get(name)]:
+        raise SetupFailed(
+            f"Set {' and '.join(missing)}, of the application that you registered"
+            " (docs/azure-ad.md)."
+        )
+    given: dict[str, object] = {name: os.environ[variable] for name, variable in known.items()}
     secret = os.environ.get("AZURE_CLIENT_SECRET")
     return given | ({"client_secret": secret} if secret else {})
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _faults(said: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong with each field of what was sent."""
+    told: Mapping[str, Any] = said.get("errors") or {}
+    return [(field, " ".join(map(str, words))) for field, words in told.items()]
 
 
 def _wait_for_somebody(api: Api, config: str, address: str, *, seconds: float) -> None:

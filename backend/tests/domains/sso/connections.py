@@ -1,6 +1,7 @@
 """Somebody who has signed in by a directory, and what is stored of it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,10 @@ class Connection:
     def row(self) -> UserAzureIdentity:
         with main_session(tenant_id=self.company.house.id) as session:
             return session.get_one(UserAzureIdentity, self.id)
+
+    def expires_after(self, time: timedelta) -> bool:
+        at = self.row.access_expires_at
+        return at is not None and at > clock.now() + time
 
     @property
     def refreshes(self) -> int:

@@ -19,7 +19,7 @@ from app.settings.vault_client import (
     connect,
 )
 from embedded.entra.certificates import make_certificates
-from tests.integrations.vault.rooms import SECRETS, Strongroom
+from tests.integrations.vault.rooms import PATIENCE_SECONDS, SECRETS, Strongroom
 from tests.paths import PROJECT
 from tests.tenancy.laboratory import until
 
@@ -94,9 +94,12 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
     """
     keys, folder, given = tmp_path / "vault.json", tmp_path / "keys", tmp_path / "shop.env"
     given.write_text("REDIS_URL=redis://:a-Secret-of-ours@redis/0\nINSTALLATION_ID=shop\n")
-    reached: dict[str, Any] = dict(
-        zip(("vault_addr", "vault_ca_file"), untouched_by_tls, strict=True)
-    )
+    address, authority = untouched_by_tls
+    reached: dict[str, Any] = {
+        "vault_addr": address,
+        "vault_ca_file": authority,
+        "vault_timeout": PATIENCE_SECONDS,
+    }
     environment = os.environ | {name.upper(): str(value) for name, value in reached.items()}
     environment["VAULT_TOKEN"] = ""
 
@@ -108,7 +111,7 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert ended.returncode == 0, ended.stderr
         assert "a-Secret-of-ours" not in ended.stdout
@@ -151,9 +154,7 @@ def test_from_an_untouched_vault_to_a_process_that_signs_in(
     client.close()
     (tmp_path / "others").mkdir()
     others, _ = make_certificates(tmp_path / "others")
-    for authority in (None, others):
-        stranger = VaultClient(
-            VaultAccess.model_validate(reached | own | {"vault_ca_file": authority})
-        )
+    for other in (None, others):
+        stranger = VaultClient(VaultAccess.model_validate(reached | own | {"vault_ca_file": other}))
         with pytest.raises(VaultAway, match="SSLError"):
             stranger.ping()
