@@ -22,6 +22,7 @@ from app.core.db import PlaneSession, after_commit, main_session
 from app.core.errors import NotFound, Unavailable
 from app.core.events import Origin, current_origin, originating
 from app.core.logs import log_context
+from app.core.outages import log_failure
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -290,5 +291,8 @@ def _add(celery: Celery, app: Flask, definition: TaskDefinition, open_tenant: Te
 def _add_carrier(celery: Celery, app: Flask, run_job: Callable[[UUID], None]) -> None:
     @celery.task(name=_RUN_JOB, shared=False)
     def run(*, job_id: str) -> None:
-        with app.app_context():
-            run_job(UUID(job_id))
+        try:
+            with app.app_context():
+                run_job(UUID(job_id))
+        except Exception as error:  # noqa: BLE001  # its row is there, and found again
+            log_failure(logger, "a job could not be taken or written down", error, job=job_id)
