@@ -1,7 +1,7 @@
 """The whole product, as real processes on real servers, and everything that may happen to it.
 
-`make faults` does all of it at length, `make faults FORM=short` some of it with few kills. Both want
-the machine for themselves. What is done by chance follows from SEED, which is told.
+`make faults` does all of it at length, `make faults FORM=short` some of it with few kills. Both
+want the machine for themselves. What is done by chance follows from SEED, which is told.
 """
 
 import os
