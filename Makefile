@@ -17,6 +17,8 @@ EXAMPLES ?= 2000
 KILLS ?= 200
 # What `make faults` does by chance follows from it; each run tells its own.
 SEED ?=
+# Or short: the same, with few kills and short pauses.
+FORM ?= whole
 # How many tenants `make fleet-test` makes.
 TENANTS ?= 200
 # Handed to the program behind the verb: make test ARGS="-k tour -x"
@@ -57,8 +59,8 @@ kills: $(INSTALLED) ## Kill the API beside the commit of a POST that is repeated
 	@cd backend && IDEMPOTENCY_KILLS=$(KILLS) ../$(PYTHON) -m pytest tests/domains/idempotency/test_killed.py $(ARGS)
 
 .PHONY: faults
-faults: $(INSTALLED) ## Break what is beneath the whole product, piece by piece (SEED=1)
-	@cd backend && FAULTS=whole SEED=$(SEED) ../$(PYTHON) -m pytest tests/faults -n 0 -s $(ARGS)
+faults: $(INSTALLED) ## Break what is beneath the whole product, piece by piece (FORM=short, SEED=1)
+	@cd backend && FAULTS=$(FORM) SEED=$(SEED) ../$(PYTHON) -m pytest tests/faults -n 0 -s $(ARGS)
 
 .PHONY: fleet-test
 fleet-test: $(INSTALLED) ## Try everything on a fleet, on both PostgreSQLs (TENANTS=200)

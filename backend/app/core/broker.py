@@ -17,7 +17,7 @@ class _Channel(vendor.Channel):
     def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  # Kombu's
         if getattr(self.connection, "client", None) is None:
             raise Disconnected("This channel's connection is lost.")
-        return super()._connparams(asynchronous=asynchronous)
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]
 
 
 class Transport(vendor.Transport):

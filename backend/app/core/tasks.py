@@ -22,6 +22,7 @@ from app.core.db import PlaneSession, after_commit, main_session
 from app.core.errors import NotFound, Unavailable
 from app.core.events import Origin, current_origin, originating
 from app.core.logs import log_context
+from app.core.outages import log_failure
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -298,5 +299,8 @@ def _add_carrier(celery: Celery, app: Flask, run_job: Callable[[UUID], None]) ->
     @celery.task(name=_RUN_JOB, shared=False, bind=True)
     def run(self: Any, /, *, job_id: str) -> None:
         headers = self.request.headers or {}
-        with app.app_context(), tracing.continued(headers.get(_TRACE)):
-            run_job(UUID(job_id))
+        try:
+            with app.app_context(), tracing.continued(headers.get(_TRACE)):
+                run_job(UUID(job_id))
+        except Exception as error:  # noqa: BLE001  # its row is there, and found again
+            log_failure(logger, "a job could not be taken or written down", error, job=job_id)

@@ -12,6 +12,8 @@ from app.core.catalogue import TOPICS
 from tests.faults.stage import Stage
 
 _TRACE: Final = re.compile(r'"trace":|Traceback \(most recent call last\)')
+# kafka-python tells of its connections as it likes.
+_THEIRS: Final = '"logger":"kafka.'
 _BATCH: Final = 1000
 
 
@@ -131,5 +133,9 @@ def traces(stage: Stage, *, after: dict[Path, int]) -> list[str]:
     for path in stage.programs.logs():
         with path.open(encoding="utf-8", errors="replace") as log:
             log.seek(after.get(path, 0))
-            found += [f"{path.name}: {line[:600]}" for line in log if _TRACE.search(line)]
+            found += [
+                f"{path.name}: {line[:600]}"
+                for line in log
+                if _TRACE.search(line) and _THEIRS not in line
+            ]
     return found

@@ -28,20 +28,20 @@ def _relay_that_trusts() -> None:
         if marked:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    queries.mark_sent = mark
-    KafkaPublisher.publish = publish  # type: ignore[method-assign]
+    queries.mark_sent = mark  # type: ignore[assignment]
+    KafkaPublisher.publish = publish  # type: ignore[assignment,method-assign]
     relay.main()
 
 
 def _relay_that_forgets() -> None:
     """Dies between publishing and noting it, so that everything is sent once more."""
-    queries.mark_sent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    queries.mark_sent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     relay.main()
 
 
 def _consumer_without_inbox() -> None:
     """Does again what it is told again."""
-    queries.claim = lambda *_, **__: True  # type: ignore[assignment]
+    queries.claim = lambda *_, **__: True
     consumer.main()
 
 

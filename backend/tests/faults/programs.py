@@ -98,6 +98,11 @@ class Programs:
         _kill(victim)
         return victim
 
+    def kill_children(self, name: str) -> None:
+        """All of them."""
+        for pid in self.children(name):
+            _kill(pid)
+
     def children(self, name: str) -> set[int]:
         """Those that do the work: gunicorn's workers, Celery's."""
         parent = self._running[name].pid

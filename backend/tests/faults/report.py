@@ -24,19 +24,18 @@ class Report:
 
     form: str
     seed: int
-    folder: Path | None
+    folder: Path
     begun: float = field(default_factory=time.time)
     outcomes: list[Outcome] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
         """Written at once, as faults.json and faults.md, for a run may be broken off."""
         self.outcomes.append(outcome)
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            told = {"form": self.form, "seed": self.seed, "begun": self.begun}
-            told["outcomes"] = [asdict(each) for each in self.outcomes]
-            (self.folder / "faults.json").write_text(json.dumps(told, indent=2) + "\n")
-            (self.folder / "faults.md").write_text(self.as_markdown())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        told: dict[str, object] = {"form": self.form, "seed": self.seed, "begun": self.begun}
+        told["outcomes"] = [asdict(each) for each in self.outcomes]
+        (self.folder / "faults.json").write_text(json.dumps(told, indent=2) + "\n")
+        (self.folder / "faults.md").write_text(self.as_markdown())
 
     def as_markdown(self) -> str:
         lines = [f"Seed {self.seed}, {self.form} form.", "", "| fault | s | outcome | figures |"]

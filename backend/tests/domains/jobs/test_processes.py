@@ -150,29 +150,6 @@ def test_jobs_run_though_redis_was_emptied_and_away(
         wait_for(lambda: {read(job_id).state, read(second).state} == {"done"})
 
 
-def test_a_worker_at_work_survives_the_loss_of_redis(
-    *,
-    here: Flask,
-    valkey: ValkeyServer,
-    scheduler: ChildProcess,
-    worker: ChildProcess,
-    path: Path,
-    read: Read,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It has not acknowledged the message of what it does, and cannot give it back."""
-    job_id = schedule("jobs.slow", path)
-    wait_for(lambda: told(path) == ["began"])
-    valkey.stop()
-    monkeypatch.setattr(valkey, "_port_is_ours_to_choose", False)
-    valkey.start()
-    later = schedule("jobs.note", path.with_name("later"))
-    wait_for(lambda: read(later).state == "done")
-    path.with_name(f"{path.name}.go").touch()
-    wait_for(lambda: read(job_id).state == "done")
-    assert worker.alive
-
-
 def test_a_canary_comes_through_each_queue(
     here: Flask, own: Settings, scheduler: ChildProcess, folder: Path
 ) -> None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import psycopg
 
+from tests.faults.journal import Journal
 from tests.faults.servers import until
 from tests.faults.trial import Figures, Trial, fault
 from tests.integrations.faults import Fault
@@ -20,7 +21,7 @@ def killed(trial: Trial) -> Figures:
     with trial.load(files_every=3.0, pause=0.0) as journal:
         for _ in range(trial.form.database_kills):
             aim = journal.writes + trial.form.writes_between_kills
-            until(lambda aim=aim: journal.writes >= aim, "writes", seconds=600)
+            _wait_for_writes(journal, aim)
             # At once without a word, or by an immediate shutdown: both recover from the log.
             begun = time.monotonic()
             stage.servers.kill(server, trial.chance.choice((signal.SIGKILL, signal.SIGQUIT)))
@@ -29,6 +30,10 @@ def killed(trial: Trial) -> Figures:
             stage.servers.start(server)
             recovers.append(trial.recovers(since=begun))
     return {"kills": len(says), "said after": max(says), "ready after": max(recovers)}
+
+
+def _wait_for_writes(journal: Journal, aim: int) -> None:
+    until(lambda: journal.writes >= aim, "writes", seconds=600)
 
 
 @fault("PostgreSQL slow", short=False)

@@ -28,15 +28,15 @@ def hup(trial: Trial) -> Figures:
         for _ in range(trial.form.deploys):
             former = programs.children("api")
             programs.tell("api", signal.SIGHUP)
-            _until_others_serve(trial, lambda former=former: former)
+            _until_others_serve(trial, former)
             _some_answers(journal)
     assert not journal.refused(), journal.refused()
     return {"deploys": trial.form.deploys, "requests": journal.requests, "dropped": 0}
 
 
-def _until_others_serve(trial: Trial, former: Callable[[], set[int]]) -> None:
+def _until_others_serve(trial: Trial, former: set[int]) -> None:
     until(
-        lambda: len(now := trial.stage.programs.children("api")) >= 2 and not now & former(),
+        lambda: len(now := trial.stage.programs.children("api")) >= 2 and not now & former,
         "new workers in place of the former",
     )
 
@@ -96,11 +96,10 @@ def uploads(trial: Trial) -> Figures:
     before = _pending(stage)
     for number in range(1, trial.form.upload_kills + 1):
         with _broken_upload(stage, token):
-            until(lambda n=number: _pending(stage) == before + n, "the upload's row")
+            _wait_for_pending(stage, before + number)
             former = stage.programs.children("api")
-            for pid in former:
-                stage.programs.kill_child("api", lambda _, pid=pid: pid)
-            _until_others_serve(trial, lambda former=former: former)
+            stage.programs.kill_children("api")
+            _until_others_serve(trial, former)
     stage.programs.wait("api")
     with trial.load():
         time.sleep(0.5)
@@ -111,6 +110,10 @@ def uploads(trial: Trial) -> Figures:
         ).fetchone()
     assert half == (0,)
     return {"kills": trial.form.upload_kills, "left to the sweep": _pending(stage) - before}
+
+
+def _wait_for_pending(stage: Stage, count: int) -> None:
+    until(lambda: _pending(stage) == count, "the upload's row")
 
 
 def _pending(stage: Stage) -> int:

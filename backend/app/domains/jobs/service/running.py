@@ -163,8 +163,8 @@ def _keep_lease(claim: _Claim, settings: Settings, over: threading.Event) -> Non
             if not _renew(claim, settings):
                 logger.warning("the job's lease was lost: it may run twice")
                 return
-        except SQLAlchemyError:
-            logger.warning("the job's lease could not be renewed", exc_info=True)
+        except SQLAlchemyError as error:
+            log_failure(logger, "the job's lease could not be renewed", error)
 
 
 def _renew(claim: _Claim, settings: Settings) -> bool:
