@@ -265,10 +265,10 @@ def test_calls_of_the_store_are_parts(
         store.open("health/probe")
     spans = {each.name: each.attributes for each in traced.spans(trace)}
     assert spans["a block"] == {}
-    assert spans["S3 GetObject"] == {
+    assert spans["S3 HeadObject"] == {
         "rpc.system": "aws-api",
         "rpc.service": "S3",
-        "rpc.method": "GetObject",
+        "rpc.method": "HeadObject",
         "http.response.status_code": "404",
     }
 
