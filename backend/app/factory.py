@@ -1,6 +1,6 @@
 """The wiring, read top to bottom in a minute; nothing imports it but the processes."""
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from typing import Any, cast
@@ -34,7 +34,6 @@ from app.core import (
     traffic,
 )
 from app.core.caller import Caller
-from app.core.errors import NotFound
 from app.core.http import Plane
 from app.core.messages import Publisher
 from app.core.secrets import FernetBox, SecretBox, derived_key
@@ -350,7 +349,7 @@ def dependencies(
         health.Part(name="main_database", ask=db.ping, vital=True),
         health.Part(name="tenants_server", ask=manager.servers.ping),
         health.Part(name="redis", ask=redis.ping),
-        health.Part(name="storage", ask=ping_storage),
+        health.Part(name="storage", ask=storage.ping),
         health.Part(name="workers", ask=canaries.ask),
     )
     if client is None:
@@ -382,12 +381,6 @@ def create_relay(app: Flask, settings: Settings, publisher: Publisher) -> Relay:
         open_tenant=app.extensions["open_tenant"],
     )
     return Relay(outboxes, app.extensions["marks"], active_ids_after, settings)
-
-
-def ping_storage() -> None:
-    """Opens what is never stored: a store that answers knows that."""
-    with suppress(NotFound):
-        storage.current_storage().open("health/probe").close()
 
 
 def shell_context() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from functools import partial
 
 from flask import Flask
 
-from app.core import db, metrics, tallies
+from app.core import db, metrics, readings, tallies
 from app.domains.audit.service import backlog as audit_backlog
 from app.domains.fleet.service import standing
 from app.domains.jobs.service import records
@@ -29,22 +29,22 @@ def publish(app: Flask, settings: Settings, manager: TenantDatabaseManager) -> N
     )
 
 
-def _jobs() -> metrics.JobFigures:
+def _jobs() -> readings.JobFigures:
     with db.main_session() as session:
         return records.backlog(session)
 
 
-def _events() -> metrics.EventFigures:
+def _events() -> readings.EventFigures:
     with db.main_session() as session:
         return letters.backlog(session)
 
 
-def _sso() -> metrics.SsoFigures:
+def _sso() -> readings.SsoFigures:
     with db.main_session() as session:
         return sso_upkeep.figures(session)
 
 
-def _audit() -> metrics.AuditFigures:
+def _audit() -> readings.AuditFigures:
     with db.main_session() as session:
         return audit_backlog.backlog(session)
 
@@ -53,7 +53,7 @@ def _webhooks() -> dict[str, int]:
     return {"delivered": 0} | tallies.current_tallies().read(sending.TALLY)
 
 
-def _fleet(settings: Settings) -> metrics.FleetFigures:
+def _fleet(settings: Settings) -> readings.FleetFigures:
     every = settings.backup_every_hours
     with db.main_session() as session:
         return standing.figures(session, backup_seconds=None if every is None else every * 3600)

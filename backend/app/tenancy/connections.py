@@ -20,7 +20,7 @@ from sqlalchemy.pool.base import _CreatorWRecFnType
 
 from app.core import deadlines, liveness, tracing
 from app.core.errors import Unavailable
-from app.core.metrics import PoolFigures
+from app.core.readings import PoolFigures
 from app.settings import Settings
 from app.tenancy.locations import TenantLocation, current_location
 from app.tenancy.server import Connection

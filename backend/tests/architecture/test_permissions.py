@@ -125,6 +125,7 @@ def _without_effect(app: Flask, role: str, permission: str) -> bool:
 def test_a_platform_administrator_may_nothing_with_a_tenants_data() -> None:
     assert {permission.partition(":")[0] for permission in PLATFORM_ADMIN} == {
         "audit",
+        "backups",
         "dead_letters",
         "fleet",
         "quotas",

@@ -9,9 +9,10 @@ from flask import Flask
 from sqlalchemy import text
 
 from app.core import background, deadlines
-from app.core.db import Question, main_reads, main_session
+from app.core.db import ask_main, main_reads, main_session
 from app.core.deadlines import DeadlineExceeded, Limit
 from app.core.http import PUBLIC, endpoint, stated_endpoint
+from app.core.questions import Question
 from app.settings import Settings
 from tests.cast import House
 from tests.core.apps import another_app
@@ -31,8 +32,7 @@ def without_one(_: Flask, __: House) -> None:
 
 
 def asked(_: Flask, __: House) -> None:
-    with main_reads() as connection:
-        Question.of(text(SLEEP)).ask(connection, {})
+    ask_main(Question.of(text(SLEEP)), {})
 
 
 def of_a_tenant(app: Flask, house: House) -> None:
@@ -69,6 +69,13 @@ def test_the_next_on_that_connection_has_its_own_time(context: Flask, opened: An
         after = given.execute(text("SHOW statement_timeout")).scalar_one()
     assert before == after == "30s"
     assert during != before
+
+
+def test_a_question_leaves_the_limit_of_the_connection(context: Flask) -> None:
+    limit = Question.of(text("SHOW statement_timeout"))
+    with deadlines.kept(Limit(seconds=20, statement=30)):
+        assert ask_main(limit, {}) != [("30s",)]
+    assert ask_main(limit, {}) == [("30s",)]
 
 
 def test_most_requests_set_nothing(context: Flask) -> None:

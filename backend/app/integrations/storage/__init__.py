@@ -1,6 +1,7 @@
 """Where files' bytes lie: a folder of ours, or a bucket of any store that speaks S3."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import cast
@@ -42,6 +43,7 @@ __all__ = [
     "current_storage",
     "guard_links",
     "init_app",
+    "ping",
     "prepare",
 ]
 
@@ -79,6 +81,12 @@ def init_app(app: Flask, storage: Storage) -> None:
 
 def current_storage() -> Storage:
     return cast("Storage", current_app.extensions["storage"])
+
+
+def ping() -> None:
+    """Opens what is never stored: a store that answers knows that."""
+    with suppress(ObjectMissing):
+        current_storage().open("health/probe").close()
 
 
 def guard_links(app: Flask, guards: Mapping[str, Callable[[Link], None]]) -> None:

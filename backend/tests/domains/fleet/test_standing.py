@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 
 from app.core import clock, ids
 from app.core.db import main_session, platform_session
-from app.core.metrics import FleetFigures
+from app.core.readings import FleetFigures
 from app.domains.backups.models import Backup, BackupState
 from app.domains.fleet.models import MigrationResult, MigrationRun, ResultStatus, RunStatus
 from app.domains.fleet.service import standing

@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import text
 
 from app.core.db import MainSession
-from app.core.metrics import AuditFigures
+from app.core.readings import AuditFigures
 
 # A narrow SECURITY DEFINER function: sums over all tenants.
 _BACKLOG: Final = text("SELECT unsealed_trails, oldest_unsealed_seconds FROM audit_backlog()")

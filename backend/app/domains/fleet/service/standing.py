@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from app.core.db import MainSession
-from app.core.metrics import FleetFigures
+from app.core.readings import FleetFigures
 from app.domains.fleet.models import ResultStatus
 from app.domains.tenants.service.directory import STATES
 from app.tenancy import migrations

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, delete, func
 
 from app.core.db import MainSession
-from app.core.metrics import JobFigures
+from app.core.readings import JobFigures
 from app.domains.jobs import queries
 from app.domains.jobs.errors import JobIsOver, JobIsRunning, JobNotFound
 from app.domains.jobs.models import Job, JobState

@@ -9,8 +9,8 @@ from sqlalchemy import func
 
 from app.core import events
 from app.core.db import MainSession, platform_session
-from app.core.metrics import EventFigures
 from app.core.pages import Cursors, Page, page_of
+from app.core.readings import EventFigures
 from app.domains.outbox import queries
 from app.domains.outbox.errors import LetterNotFound, LetterWaits
 from app.domains.outbox.events import LetterDropped, LetterReplayed

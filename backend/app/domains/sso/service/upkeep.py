@@ -8,7 +8,7 @@ from sqlalchemy import delete, text, update
 
 from app.core import clock
 from app.core.db import MainSession
-from app.core.metrics import SsoFigures
+from app.core.readings import SsoFigures
 from app.domains.jobs import service as jobs
 from app.domains.sso import queries
 from app.domains.sso.models import SSOAttempt, Status, UserAzureIdentity
