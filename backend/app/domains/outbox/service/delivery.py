@@ -58,9 +58,9 @@ class Delivery:
         for message in messages:
             by_key.setdefault(message.key, []).append(message)
         events = {key: _events_of(own) for key, own in by_key.items()}
-        ids = [event.id for own in events.values() for event in own]
+        event_ids = [event.id for own in events.values() for event in own]
         with platform_session() as session:
-            held_back = queries.keys_held_back(session, keys=by_key, event_ids=ids)
+            held_back = queries.keys_held_back(session, keys=by_key, event_ids=event_ids)
         for key, own in by_key.items():
             if key in held_back or not self._handled_together(events[key]):
                 for message in own:
