@@ -49,9 +49,9 @@ def main() -> None:
 def read(app: Flask, settings: Settings, delivery: Delivery, stopping: Event) -> None:
     """Until it is told to stop; what is under way is finished."""
     if settings.enable_kafka_events:
-        KafkaReader(settings, TOPICS).run(delivery.receive, stopping, tell=letters.note_lags)
+        KafkaReader(settings, TOPICS).run(delivery.receive_all, stopping, tell=letters.note_lags)
         return
-    create_relay(app, settings, InProcess(delivery.receive)).run(stopping)
+    create_relay(app, settings, InProcess(delivery.receive_all)).run(stopping)
 
 
 def retry(app: Flask, delivery: Delivery, stopping: Event) -> None:

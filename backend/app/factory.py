@@ -33,6 +33,7 @@ from app.core import (
     tokens,
     traffic,
 )
+from app.core.application import Application
 from app.core.caller import Caller
 from app.core.http import Plane
 from app.core.messages import Publisher
@@ -182,7 +183,7 @@ SEALED_COLUMNS = tuple(column for module in MODELS for column in getattr(module,
 
 def create_app(settings: Settings) -> Flask:
     """The application; it opens no connection before the first request needs one."""
-    app = Flask("app", static_folder=None)
+    app = Application("app")
     configure(app, settings)
     secrets = vault.init_app(app, settings)
 

@@ -62,7 +62,7 @@ def behind(app: Flask, settings: Settings) -> Iterator[None]:
     def work() -> None:
         with another_app(settings, webhook_allow_loopback=True) as own, own.app_context():
             delivery = Delivery(settings, open_tenant=own.extensions["open_tenant"])
-            outboxes = outboxes_into(own, InProcess(delivery.receive))
+            outboxes = outboxes_into(own, InProcess(delivery.receive_all))
             while not over.wait(0.1):
                 for tenant_id in tours():
                     outboxes.send(str(tenant_id))

@@ -40,8 +40,8 @@ def consumer(
     ``name`` is stored with what it has handled, and never changes. ``types`` are written out, with
     their versions; EVERY takes all. The session is one transaction, on the event's tenant's
     database (what has no tenant is passed over) or, with ``plane="main"``, on the main database in
-    that tenant's name. What it raises holds back the later events of the same key, for this handler
-    alone, until it succeeds or is given up.
+    that tenant's name; other handlers and events of the same key may share it. What it raises holds
+    back the later events of the same key, for this handler alone, until it succeeds or is given up.
     """
 
     def decorate(function: Handler) -> Handler:

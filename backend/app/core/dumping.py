@@ -28,6 +28,10 @@ _PLAIN: Final[Mapping[type[fields.Field[Any]], type]] = {
 _KINDS: Final[Mapping[type[fields.Field[Any]], type]] = {**_PLAIN, fields.List: list}
 
 
+class Uniform(list[dict[str, Any]]):
+    """Rows of one statement: each column holds values of one type only, or none (NULL)."""
+
+
 def dumper(schema: Schema) -> Dump:
     """A function whose result is, as JSON, what ``schema.dump`` gives."""
     return _of_schema(schema) or schema.dump
@@ -120,6 +124,8 @@ def _fit(rows: Any, kinds: Mapping[str, tuple[_Kinds, _Kinds]]) -> bool:
 
     Looked at column by column, which takes a quarter of the time that row by row does.
     """
+    if type(rows) is Uniform:
+        return not rows or _fits_first(rows, kinds)
     if set(map(type, rows)) != {dict} or set(map(tuple, rows)) != {tuple(kinds)}:
         return False
     columns = zip(*map(dict.values, rows), strict=True)
@@ -129,6 +135,21 @@ def _fit(rows: Any, kinds: Mapping[str, tuple[_Kinds, _Kinds]]) -> bool:
         if list in outer and not inner.issuperset(
             map(type, chain.from_iterable(filter(None, column)))
         ):
+            return False
+    return True
+
+
+def _fits_first(rows: Uniform, kinds: Mapping[str, tuple[_Kinds, _Kinds]]) -> bool:
+    first = rows[0]
+    if tuple(first) != tuple(kinds):
+        return False
+    for name, (outer, inner) in kinds.items():
+        value = first[name]
+        if value is None or value == []:
+            value = next((row[name] for row in rows if row[name]), None)
+        if type(value) not in outer:
+            return False
+        if type(value) is list and not inner.issuperset(map(type, value)):
             return False
     return True
 

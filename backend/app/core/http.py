@@ -257,7 +257,8 @@ def _origin(caller: Caller | None, stated: Endpoint) -> Origin:
 def _payloads(stated: Endpoint) -> dict[str, object]:
     loaded: dict[str, object] = {}
     if stated.query is not None:
-        loaded["query"] = {**_load_query(stated.query, request.query_string)}
+        known = _load_query(stated.query, request.query_string)
+        loaded["query"] = {k: [*v] if type(v) is list else v for k, v in known.items()}
     if stated.body is not None:
         absent = not stated.body_required and payloads.no_body()
         raw = loaded["raw"] = b"{}" if absent else payloads.json_bytes()

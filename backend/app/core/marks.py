@@ -7,12 +7,14 @@ value, so that a relay clears the one that it saw and never one that was set mea
 import logging
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Final, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, cast
 
 from flask import Flask, current_app
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as TooSlow
 
 from app.settings import Settings
 
@@ -41,15 +43,61 @@ class Marks:
 
     def set(self, lane: str) -> None:
         """Says that the lane has events, or is about to; where Redis is away, says nothing."""
+        with self.setting(lane):
+            pass
+
+    @contextmanager
+    def setting(self, lane: str) -> Iterator[None]:
+        """`set` beside what the block does: Redis has the mark when the block ends."""
+        connection = self._send(lane)
+        try:
+            yield
+        finally:
+            if connection is None or not self._answered(connection):
+                self._set_at_leisure(lane)
+
+    def _send(self, lane: str) -> Any:
+        """The connection on which Redis will answer; None where it cannot be asked like that."""
+        if time.monotonic() < self._silent_until:
+            return None
+        connection: Any = None
+        try:
+            connection = self._redis.connection_pool.get_connection()
+            connection.send_command("HSET", self._key, lane, _new_mark())
+        except RedisError as error:
+            self._note_slowness(error)
+            if connection is not None:
+                self._redis.connection_pool.release(connection)
+            return None
+        return connection
+
+    def _answered(self, connection: Any) -> bool:
+        try:
+            connection.read_response()
+        except RedisError as error:
+            self._note_slowness(error)
+            return False
+        finally:
+            self._redis.connection_pool.release(connection)
+        return True
+
+    def _set_at_leisure(self, lane: str) -> None:
+        """As the client does it, with another connection where one died."""
         if time.monotonic() < self._silent_until:
             return
         try:
-            self._redis.hset(self._key, lane, secrets.token_hex(8))
+            self._redis.hset(self._key, lane, _new_mark())
         except RedisError as error:
-            self._silent_until = time.monotonic() + _SILENCE_SECONDS
-            logger.warning(
-                "outbox not marked; a walk will come past it", extra={"reason": str(error)}
-            )
+            self._fall_silent(error)
+
+    def _note_slowness(self, error: RedisError) -> None:
+        """Any other error may pass with another connection."""
+        if isinstance(error, TooSlow):
+            self._fall_silent(error)
+
+    def _fall_silent(self, error: RedisError) -> None:
+        self._silent_until = time.monotonic() + _SILENCE_SECONDS
+        logger.warning("outbox not marked; a walk will come past it", extra={"reason": str(error)})
 
     def read(self) -> tuple[Mapping[str, str], bool]:
         """The marks by lane, and whether Redis knew nothing of us: it was emptied.
@@ -70,6 +118,10 @@ class Marks:
             RedisError: it is away.
         """
         self._clear(keys=[self._key], args=[lane, mark])
+
+
+def _new_mark() -> str:
+    return secrets.token_hex(8)
 
 
 def init_app(app: Flask, settings: Settings) -> Marks:

@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from typing import Final
+from wsgiref.types import WSGIEnvironment
 
 import orjson
 from flask import Response, current_app, request
+from werkzeug.datastructures import Headers
 
 from app.core.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
+
+_OK: Final = 200
 
 
 def json_body() -> object:
@@ -86,10 +91,19 @@ def query_arguments(*, repeatable: frozenset[str] = frozenset()) -> Mapping[str,
     return arguments
 
 
+class JsonResponse(Response):
+    """Its headers are sent as they are, where none names a place that has to be made absolute."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        if self.status_code != _OK or "Location" in self.headers:
+            return super().get_wsgi_headers(environ)
+        return self.headers
+
+
 def json_response(document: object, *, status: int = 200, mimetype: str | None = None) -> Response:
     # Marshmallow names a list's items by number.
     body = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
-    return Response(body, status=status, mimetype=mimetype or "application/json")
+    return JsonResponse(body, status=status, mimetype=mimetype or "application/json")
 
 
 def _refuse_repetition(members: list[tuple[str, object]]) -> None:

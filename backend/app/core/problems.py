@@ -2,8 +2,8 @@
 
 import logging
 import re
+from os import urandom
 from typing import Final
-from uuid import uuid4
 
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import DBAPIError
@@ -54,7 +54,7 @@ def _begin() -> None:
 
 def request_id_of(given: str | None) -> str:
     """What the caller chose, where that is an id; else a new one."""
-    return given if given is not None and _REQUEST_ID.match(given) else uuid4().hex
+    return given if given is not None and _REQUEST_ID.match(given) else urandom(16).hex()
 
 
 def _finish(response: Response) -> Response:

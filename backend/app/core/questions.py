@@ -6,7 +6,7 @@ pool, stands alone there (libpq knows no transaction that nobody began), and giv
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self, cast
 
 import psycopg
@@ -45,6 +45,10 @@ class Question:
     sql: bytes
     names: tuple[str, ...] = ()
     depends_on_values: bool = False
+    text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self.sql.decode())
 
     @classmethod
     def of(cls, statement: ClauseElement, *, depends_on_values: bool = False) -> Self:
@@ -66,7 +70,7 @@ class Question:
             record = engine.pool._do_get()  # noqa: SLF001  # without the pool's wrapper around it
             driver = liveness.sound_connection(engine, record)
             for listener in engine.dispatch.before_cursor_execute:  # who counts, compares, traces
-                listener(Asker(record, tenant), None, self.sql.decode(), values, None, False)
+                listener(Asker(record, tenant), None, self.text, values, None, False)
             deadlines.bound_alone(driver.pgconn, record.info)
             try:
                 with tracing.part("SELECT", attributes=_SELECT):
@@ -102,7 +106,7 @@ class Question:
         if record is not None and lost:
             record.invalidate(error)
         return DBAPIError.instance(
-            self.sql.decode(),
+            self.text,
             None,
             error,
             psycopg.Error,

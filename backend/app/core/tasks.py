@@ -197,6 +197,7 @@ def hint(*, job_id: UUID, name: str, queue: str) -> bool:
         current_celery(),
         _RUN_JOB,
         queue,
+        shadow=name,  # what Flower, and Celery's own log, call it
         time_limit=limit.total_seconds(),
         kwargs={"job_id": str(job_id)},
     )

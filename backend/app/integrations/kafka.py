@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 _HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
 _POLL_MS: Final = 500
-_BATCH: Final = 200
+# So many at a time: to be done with before it stops, and before partitions change hands.
+_BATCH: Final = 100
 _SESSION_MS: Final = 10_000
 _TELL_LAG_EVERY: Final = 5.0
 _LONGEST_PAUSE: Final = 5.0
@@ -148,12 +149,12 @@ class KafkaReader:
 
     def run(
         self,
-        handle: Callable[[Message], None],
+        handle: Callable[[Sequence[Message]], None],
         stopping: Event,
         *,
         tell: Callable[[Lags], None],
     ) -> None:
-        """Until it is told to stop; the message that it is at is handled first."""
+        """Until it is told to stop; the messages that it is at are handled first."""
         while not stopping.is_set():
             try:
                 with self._member() as consumer:
@@ -187,19 +188,20 @@ class KafkaReader:
                 consumer.close(autocommit=False, timeout_ms=self._brokers.milliseconds)
 
     def _read(
-        self, consumer: KafkaConsumer, handle: Callable[[Message], None], stopping: Event
+        self,
+        consumer: KafkaConsumer,
+        handle: Callable[[Sequence[Message]], None],
+        stopping: Event,
     ) -> None:
         batches = consumer.poll(timeout_ms=_POLL_MS)
-        done: dict[TopicPartition, OffsetAndMetadata] = {}
-        try:
-            for partition, records in batches.items():
-                for record in records:
-                    if stopping.is_set() or not _handled(handle, self._message(record), stopping):
-                        return
-                    done[partition] = OffsetAndMetadata(record.offset + 1, "", -1)
-        finally:
-            if done:
-                self._commit(consumer, done)
+        records = [record for batch in batches.values() for record in batch]
+        messages = [self._message(record) for record in records]
+        if messages and _handled(handle, messages, stopping):
+            done = {
+                partition: OffsetAndMetadata(batch[-1].offset + 1, "", -1)
+                for partition, batch in batches.items()
+            }
+            self._commit(consumer, done)
 
     @staticmethod
     def _commit(consumer: KafkaConsumer, done: dict[TopicPartition, OffsetAndMetadata]) -> None:
@@ -233,14 +235,16 @@ class KafkaReader:
             tell(lags)
 
 
-def _handled(handle: Callable[[Message], None], message: Message, stopping: Event) -> bool:
-    """Whether the message is done with. While the main database is away, nobody can tell."""
+def _handled(
+    handle: Callable[[Sequence[Message]], None], messages: Sequence[Message], stopping: Event
+) -> bool:
+    """Whether they are done with. While the main database is away, nobody can tell."""
     pause = 0.25
     while not stopping.is_set():
         try:
-            handle(message)
-        except Exception as error:  # noqa: BLE001  # it is lost by no error whatever
-            log_failure(logger, "a message was neither handled nor put aside; once more", error)
+            handle(messages)
+        except Exception as error:  # noqa: BLE001  # none is lost by any error whatever
+            log_failure(logger, "messages were neither handled nor put aside; once more", error)
             stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:

@@ -41,7 +41,7 @@ def furnish(made: StandIn, callback: str) -> None:
     directory = made.add_directory(str(demo.DIRECTORY_ID))
     application = RegisteredApplication({callback}, id=str(demo.CLIENT_ID))
     directory.applications[application.id] = application
-    for email, name in demo.PEOPLE.items():
+    for email, name in (demo.PEOPLE | demo.GUESTS).items():
         person = DirectoryPerson(email, name, id=str(demo.person_id(email)))
         person.groups = {str(uuid.uuid5(demo.DIRECTORY_ID, f"group of {name}"))}
         directory.people[person.id] = person

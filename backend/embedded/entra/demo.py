@@ -11,6 +11,8 @@ PEOPLE: Final = {
     "ursula@acme.example": "Ursula",
     "bob@acme.example": "Bob",
 }
+# The directory knows them, and acme does not: so a refusal can be seen as well.
+GUESTS: Final = {"mallory@globex.example": "Mallory"}
 
 
 def person_id(email: str) -> uuid.UUID:

@@ -13,7 +13,7 @@ import pytest
 from marshmallow import Schema, fields, post_dump, pre_dump
 
 from app.core import ids
-from app.core.dumping import dumper
+from app.core.dumping import Uniform, dumper
 from app.core.pages import Page
 from app.domains.documents import schemas
 
@@ -168,6 +168,35 @@ def test_a_page_of_documents() -> None:
         "created_at": NOW, "updated_at": NOW, "position": NOW,
     }  # fmt: skip
     assert_equal(schemas.DocumentPage(), Page([row, row], None))
+
+
+class Named(Schema):
+    id = fields.UUID()
+    text = fields.String()
+    tags = fields.List(fields.String())
+
+
+class Names(Schema):
+    items = fields.List(fields.Nested(Named))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [(None, None, None), (UUID(int=5), "a", ["b"])],
+        [(UUID(int=5), "a", []), (None, None, ["b", None])],
+        [(UUID(int=5), None, []), (UUID(int=6), "a", None)],
+        [(UUID(int=5), None, None), (None, 7, None)],
+        [(None, "a", None), ("00000000-0000-0000-0000-000000000006", "b", None)],
+        [(UUID(int=5), "a", []), (UUID(int=6), "b", [7])],
+    ],
+)
+def test_rows_of_one_statement(rows: list[tuple[Any, ...]]) -> None:
+    """Whatever their types are, and wherever the first value of a column is found."""
+    items = Uniform(dict(zip(("id", "text", "tags"), row, strict=True)) for row in rows)
+    assert_equal(Names(), {"items": items})
+    assert_equal(Names(), {"items": Uniform({**item, "unwanted": 1} for item in items)})
 
 
 def test_plain_schemas_do_not_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:

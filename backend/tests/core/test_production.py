@@ -111,6 +111,7 @@ def test_no_server_starts(environment: pytest.MonkeyPatch) -> None:
     assert started.returncode == 3, started.stderr
     for name in ("FLASK_DEBUG", "SECRET_KEY"):
         assert f"  {name}: " in started.stderr
+    assert "Traceback" not in started.stderr
 
 
 @pytest.mark.parametrize("unknown", ["prod", "Production ", "staging"])

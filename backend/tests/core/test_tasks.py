@@ -9,10 +9,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from app.core import ids
 from app.core.db import main_session
 from app.core.errors import Conflict
 from app.core.events import Origin, originating
-from app.core.tasks import DEFINITIONS, NoTenantInMessage, enqueue_after_commit, task
+from app.core.tasks import DEFINITIONS, NoTenantInMessage, enqueue_after_commit, hint, task
 from app.domains.documents.models import File
 from app.settings import Settings
 from app.tenancy.manager import current_manager
@@ -70,6 +71,14 @@ def test_a_job_that_nobody_defined_is_not_sent(context: Flask, cast: Cast, queue
     with pytest.raises(KeyError), manager.tenant_db_session(cast.acme.database) as session:
         enqueue_after_commit(session, "documents.unheard_of")
     assert queue() == []
+
+
+def test_the_message_about_a_row_bears_its_jobs_name(context: Flask, queue: Any) -> None:
+    """Flower and Celery's log show it, instead of the one task that runs them all."""
+    assert hint(job_id=ids.new_id(), name="sso.refresh_identity", queue="documents")
+    (message,) = queue()
+    headers = message["headers"]
+    assert (headers["task"], headers["shadow"]) == ("jobs.run", "sso.refresh_identity")
 
 
 def test_each_application_has_jobs_of_its_own(app: Flask, settings: Settings) -> None:

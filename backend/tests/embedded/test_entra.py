@@ -30,7 +30,7 @@ def test_it_answers_programs_by_tls_and_people_without(tmp_path: Path) -> None:
             "redirect_uri": "http://localhost:4999/api/auth/sso/azure/callback",
         }
         asked = requests.get(found["authorization_endpoint"], params=query, timeout=30)
-        assert all(name in asked.text for name in demo.PEOPLE.values())
+        assert all(name in asked.text for name in (demo.PEOPLE | demo.GUESTS).values())
         elsewhere = query | {"redirect_uri": "http://evil.example/"}
         assert not requests.get(found["authorization_endpoint"], params=elsewhere, timeout=30).ok
         assert page in told["CORS_ORIGINS"]

@@ -24,6 +24,15 @@ from app.domains.outbox.models import (
 # Of one database, "outbox": held by the relay that sends from it, until its transaction ends.
 _HOLD: Final = text("SELECT pg_try_advisory_xact_lock(7309935)")
 
+# Written out, because every event pays for it. It needs no right to read.
+_CLAIM: Final = (
+    " (consumer, event_id)"
+    " SELECT * FROM unnest(CAST(:consumers AS text[]), CAST(:event_ids AS uuid[]))"
+    " ON CONFLICT DO NOTHING"
+)
+_CLAIM_IN_TENANT: Final = text(f"INSERT INTO inbox{_CLAIM}")
+_CLAIM_IN_MAIN: Final = text(f"INSERT INTO platform_inbox{_CLAIM}")
+
 
 def hold(session: PlaneSession) -> bool:
     """Whether this transaction is the only one now that sends from the session's database."""
@@ -83,12 +92,35 @@ def claim(session: PlaneSession, *, consumer: str, event_id: UUID) -> bool:
 
     Of two transactions that claim the same event, the second waits for the end of the first.
     """
-    table: Any = _handled(session)
-    note = insert(table).values(consumer=consumer, event_id=event_id).on_conflict_do_nothing()
-    return bool(_count(session.execute(note, execution_options={"preserve_rowcount": True})))
+    return bool(claim_all(session, [(consumer, event_id)]))
+
+
+def claim_all(session: PlaneSession, notes: Collection[tuple[str, UUID]]) -> int:
+    """The same for consumers and events; how many of them are new."""
+    names, ids = [name for name, _ in notes], [event_id for _, event_id in notes]
+    statement = _CLAIM_IN_MAIN if isinstance(session, MainSession) else _CLAIM_IN_TENANT
+    values = {"consumers": names, "event_ids": ids}
+    return _count(session.execute(statement, values, execution_options={"preserve_rowcount": True}))
 
 
 # What could not be delivered.
+
+
+def keys_held_back(
+    session: MainSession, *, keys: Collection[str], event_ids: Collection[UUID]
+) -> set[str]:
+    """Those with something parked, and those with one of these events that was put aside."""
+    statement = (
+        select(Undelivered.key)
+        .where(
+            or_(
+                Undelivered.key.in_(keys) & (Undelivered.state == LetterState.PARKED),
+                Undelivered.event_id.in_(event_ids),
+            )
+        )
+        .distinct()
+    )
+    return set(session.scalars(statement))
 
 
 def held_back(session: MainSession, *, key: str, event_id: UUID) -> dict[str | None, bool]:

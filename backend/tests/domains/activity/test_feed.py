@@ -26,7 +26,7 @@ def test_the_feed_shows_what_happens_to_its_members(
         cast.acme.documents, data={"file": (io.BytesIO(b"plans"), "secret plans.txt")}
     ).get_json()
     cast.ada.delete(f"{cast.acme.documents}/{document['id']}")
-    outboxes_into(context, InProcess(delivery.receive), batch=100_000).send(str(cast.acme.id))
+    outboxes_into(context, InProcess(delivery.receive_all), batch=100_000).send(str(cast.acme.id))
     page = cast.bob.get(feed, query_string={"limit": 2}).get_json()
     assert [(each["type"], each["subject"]) for each in page["items"]] == [
         ("document.deleted.v1", document["id"]),
@@ -50,7 +50,7 @@ def test_it_forgets_what_happened_long_ago(context: Flask, cast: Cast, settings:
         new_house("acme", cast.alice),
         Delivery(settings, open_tenant=context.extensions["open_tenant"]),
     )
-    relay = outboxes_into(context, InProcess(delivery.receive), batch=100_000)
+    relay = outboxes_into(context, InProcess(delivery.receive_all), batch=100_000)
     feed = f"/api/tenants/{house.id}/events"
 
     def upload(name: str) -> None:

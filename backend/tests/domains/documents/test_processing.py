@@ -47,7 +47,7 @@ def process(context: Flask, settings: Settings) -> Process:
         told = Kept()
         outboxes_into(context, told, batch=1000).send(str(house.id))
         for message in told.messages * times:
-            InProcess(delivery.receive).publish([message])
+            InProcess(delivery.receive_all).publish([message])
         run_jobs(context, house)
 
     return process

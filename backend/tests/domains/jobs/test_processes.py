@@ -107,6 +107,7 @@ def test_a_long_job_keeps_its_lease(
     """It is due again only when its worker falls silent, however long it takes."""
     job_id = schedule("jobs.slow", path)
     wait_for(lambda: told(path) == ["began"])
+    assert "Task jobs.slow[" in worker.words()
     first = read(job_id).due_at
     wait_for(lambda: read(job_id).due_at > first)
     second = read(job_id).due_at

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.core import ids
 from app.core.cloudevents import CloudEvent
 from app.core.consumers import CONSUMERS, Consumer
-from app.core.db import PlaneSession, platform_session
+from app.core.db import PlaneSession, after_commit, platform_session
 from app.core.events import Event, record
 from app.core.messages import Message
 from app.domains.outbox.models import MainOutgoing, TenantOutgoing, Undelivered
@@ -39,7 +39,7 @@ class PlanSold(Event):
 
 @dataclass
 class Seen:
-    """A handler that tells what it was given, and fails as long as it is told to."""
+    """A handler that tells what it has done, and fails as long as it is told to."""
 
     name: str
     events: list[CloudEvent] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Seen:
     def __call__(self, session: PlaneSession, event: CloudEvent) -> None:
         if self.failing(event):
             raise LookupError("poisoned\nDETAIL: bob@example.com")
-        self.events.append(event)
+        after_commit(session, lambda: self.events.append(event))
 
     def numbers(self, house: House) -> list[int]:
         return [each.data["number"] for each in self.events if each.tenantid == house.id]
@@ -95,7 +95,7 @@ def delivery(context: Flask, eager: Settings) -> Delivery:
 
 @pytest.fixture
 def outboxes(context: Flask, delivery: Delivery) -> Outboxes:
-    return outboxes_into(context, InProcess(delivery.receive))
+    return outboxes_into(context, InProcess(delivery.receive_all))
 
 
 def outboxes_into(app: Flask, publisher: Any, *, batch: int = 100) -> Outboxes:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from app.core import clock, ids
 from app.core.cloudevents import CloudEvent, Undecodable
@@ -78,6 +78,100 @@ def test_what_a_handler_wrote_before_it_failed_is_undone_with_its_note(
             select(TenantHandled).where(TenantHandled.consumer.in_(("half", seen.name)))
         )
         assert notes.all() == []
+
+
+def transactions_of(seen: list[Seen], house: House) -> set[int]:
+    """Those in which these handlers had the tenant's events."""
+    names = [each.name for each in seen]
+    with current_manager().tenant_db_session(house.database) as session:
+        noted = select(text("xmin::text::bigint")).select_from(TenantHandled)
+        return set(session.scalars(noted.where(TenantHandled.consumer.in_(names))))
+
+
+def test_what_comes_together_shares_a_transaction(
+    *,
+    context: Flask,
+    house: House,
+    other_house: House,
+    delivery: Delivery,
+    observe: Observe,
+) -> None:
+    seen = [observe(), observe()]
+    delivery.receive_all(
+        [message(each, number) for number in (1, 2, 3) for each in (house, other_house)]
+    )
+    for each in seen:
+        assert each.numbers(house) == each.numbers(other_house) == [1, 2, 3]
+    assert len(transactions_of(seen, house)) == 1
+
+
+def test_one_that_came_before_or_twice_has_one_effect_among_others(
+    context: Flask, house: House, delivery: Delivery, observe: Observe
+) -> None:
+    seen = observe()
+    first, second, third = (message(house, number) for number in (1, 2, 3))
+    delivery.receive(first)
+    delivery.receive_all([first, second, second])
+    delivery.receive_all([third])
+    delivery.receive_all([first, second, third])
+    assert seen.numbers(house) == [1, 2, 3]
+
+
+def test_among_others_a_failing_event_parks_alone(
+    *,
+    context: Flask,
+    house: House,
+    other_house: House,
+    delivery: Delivery,
+    observe: Observe,
+) -> None:
+    """And what is no event: those before it, and other keys and handlers, have had theirs."""
+    failing, well, of_main = observe(), observe(), observe(plane="main")
+    failing.failing = lambda event: event.tenantid == house.id and event.data["number"] == 2
+    broken = Message(topic="events", key=str(other_house.id), value=b"{")
+    delivery.receive_all(
+        [message(each, number) for number in (1, 2, 3) for each in (house, other_house)] + [broken]
+    )
+    assert failing.numbers(house) == [1]
+    assert [(row.attempts, row.state) for row in put_aside(failing)] == [
+        (1, "parked"),
+        (0, "parked"),
+    ]
+    assert failing.numbers(other_house) == [1, 2, 3]
+    for each in (well, of_main):
+        assert each.numbers(house) == each.numbers(other_house) == [1, 2, 3]
+    delivery.receive_all([message(house, 4)])  # behind what is parked
+    assert failing.numbers(house) == [1]
+    assert well.numbers(house) == [1, 2, 3, 4]
+
+
+def test_what_was_given_up_stays_so_among_others(
+    context: Flask, house: House, delivery: Delivery, observe: Observe
+) -> None:
+    failing = observe()
+    failing.failing = lambda _: True
+    first = message(house, 1)
+    delivery.receive_all([first])
+    until(lambda: _retried(delivery, failing) == ["dead"], "the event to be given up")
+    failing.failing = lambda _: False
+    delivery.receive_all([first, message(house, 2)])
+    assert failing.numbers(house) == [2]
+
+
+def test_what_the_database_refuses_later_is_that_handlers_alone(
+    context: Flask, house: House, delivery: Delivery, observe: Observe
+) -> None:
+    """It leaves a row to be written at the end, whose key there is already."""
+    seen, well = observe(), observe()
+
+    def late(session: TenantSession, event: CloudEvent) -> None:
+        session.add(TenantHandled(consumer=f"{seen.name}.own", event_id=house.id))
+
+    CONSUMERS[seen.name] = Consumer(seen.name, frozenset({"plan.sold.v1"}), "tenant", late)
+    delivery.receive_all([message(house, 1), message(house, 2)])
+    assert [row.attempts for row in put_aside(seen)] == [1]
+    assert put_aside(well) == []
+    assert well.numbers(house) == [1, 2]
 
 
 def test_a_failing_event_holds_back_its_key_and_handler_alone(

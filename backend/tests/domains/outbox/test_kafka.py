@@ -88,7 +88,7 @@ def reading(settings: Settings, delivery: Delivery, name: str = "reader") -> Ite
     reader = KafkaReader(settings, TOPICS)
 
     def run() -> None:
-        reader.run(delivery.receive, stopping, tell=note_lags)
+        reader.run(delivery.receive_all, stopping, tell=note_lags)
 
     thread = Thread(target=copy_context().run, args=(run,), name=name)
     thread.start()
@@ -124,7 +124,7 @@ def test_every_event_twice(
     """A group that begins anew has no further effect; without the inbox, it has."""
     seen = observe()
     if not with_inbox:
-        monkeypatch.setattr(queries, "claim", lambda *_, **__: True)
+        monkeypatch.setattr(queries, "claim_all", lambda _, notes: len(notes))
     sell(house, 1, 2, 3)
     with publishing(through) as publisher:
         outboxes_into(context, publisher).send(str(house.id))

@@ -1,11 +1,15 @@
 """An event is written with its change or not at all, and tells others no more than it should."""
 
 import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
-from redis.exceptions import ConnectionError as ConnectionLost
+from pydantic import SecretStr
 from sqlalchemy import select, text
 from sqlalchemy.exc import ProgrammingError
 
@@ -15,11 +19,16 @@ from app.core.db import main_session
 from app.core.errors import Conflict
 from app.core.events import record
 from app.core.marks import Marks
+from app.core.redis import connect
 from app.domains.outbox.models import TenantOutgoing
+from app.domains.outbox.service.recording import Recorder
+from app.settings import Settings
 from app.tenancy.manager import current_manager
+from embedded.ports import free_port
 from tests.cast import Cast, House
 from tests.domains.outbox.conftest import PlanSold, outgoing_of, sell, unsent
 from tests.paths import PROJECT
+from tests.tenancy.laboratory import until
 
 PROMISED = {
     "tenant.created.v1",
@@ -81,8 +90,17 @@ def test_the_application_cannot_read_what_others_told(context: Flask) -> None:
 def test_a_lane_is_marked_before_the_commit_and_after_it(
     context: Flask, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    monkeypatch.setattr(Marks, "set", lambda _, lane: seen.append((lane, unsent(house))))
+    seen, setting = [], Marks.setting
+
+    @contextmanager
+    def watched(marks: Marks, lane: str) -> Iterator[None]:
+        with setting(marks, lane):
+            yield
+        assert lane in marks.read()[0]
+        seen.append((lane, unsent(house)))
+        marks.clear(lane, marks.read()[0][lane])
+
+    monkeypatch.setattr(Marks, "setting", watched)
     with current_manager().tenant_db_session(house.database) as session:
         record(session, PlanSold(plan_id=ids.new_id(), number=1))
         record(session, PlanSold(plan_id=ids.new_id(), number=2))
@@ -103,20 +121,36 @@ def test_a_mark_that_was_set_meanwhile_is_not_cleared(context: Flask) -> None:
 
 
 def test_without_redis_the_change_succeeds(
-    context: Flask, house: House, monkeypatch: pytest.MonkeyPatch
+    context: Flask, house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    nobody = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    away = connect(settings.model_copy(update={"redis_url": nobody}), timeout=1)
+    asked, marks = [], Marks(away, "test")
+    plainly = away.hset
 
-    def away(*_: object) -> None:
+    def count(*arguments: Any) -> Any:
         asked.append(1)
-        raise ConnectionLost("away")
+        return plainly(*arguments)
 
-    marks: Marks = context.extensions["marks"]
-    monkeypatch.setattr(marks, "_silent_until", float("-inf"))
-    monkeypatch.setattr(marks._redis, "hset", away)
+    monkeypatch.setattr(away, "hset", count)
+    monkeypatch.setitem(context.extensions, "event_recorders", (Recorder(marks),))
     sell(house, 1, 2, 3)
     assert unsent(house) == [1, 2, 3]
     assert len(asked) == 1  # it is not asked again at once: a request would wait for it
+
+
+def test_a_connection_that_dies_under_the_mark_is_replaced(context: Flask) -> None:
+    marks: Marks = context.extensions["marks"]
+    lane = str(ids.new_id())
+    with marks.setting(lane):
+        until(lambda: lane in marks.read()[0], "the mark")
+        marks.clear(lane, marks.read()[0][lane])  # as if it had died on its way
+        for connection in [*marks._redis.connection_pool._in_use_connections]:
+            connection.read_response()
+            connection._sock.shutdown(socket.SHUT_RDWR)
+    found = marks.read()[0]
+    marks.clear(lane, found[lane])
+    assert lane not in marks.read()[0]
 
 
 def test_every_promised_type_is_in_the_catalogue() -> None:

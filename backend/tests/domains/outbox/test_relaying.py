@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from threading import Event, Thread
 from uuid import UUID
@@ -179,7 +179,7 @@ def test_without_a_mark_it_finds_nothing(
     seen = observe()
     with relaying(context, patient, outboxes, []):
         with monkeypatch.context() as patch:
-            patch.setattr(Marks, "set", lambda *_: None)
+            patch.setattr(Marks, "setting", lambda *_: nullcontext())
             sell(house, 1)
         sell(other_house, 5)
         until(lambda: seen.numbers(other_house) == [5], "a marked tenant's event")
@@ -197,7 +197,7 @@ def test_the_walk_finds_what_was_not_marked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = observe()
-    monkeypatch.setattr(Marks, "set", lambda *_: None)
+    monkeypatch.setattr(Marks, "setting", lambda *_: nullcontext())
     with relaying(context, hasty, outboxes, [house.id]):
         sell(house, 1, 2)
         until(lambda: seen.numbers(house) == [1, 2], "the events")
@@ -217,7 +217,7 @@ def test_after_redis_was_emptied_the_walk_hurries(
         sell(house, 1)
         until(lambda: seen.numbers(house) == [1], "the first event")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Marks, "set", lambda *_: None)
+            patch.setattr(Marks, "setting", lambda *_: nullcontext())
             sell(house, 2)
         marks._redis.delete(marks._key)
         until(lambda: seen.numbers(house) == [1, 2], "the event that Redis knows nothing of")

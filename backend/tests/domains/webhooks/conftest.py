@@ -59,7 +59,7 @@ class Scene:
         kept = Kept()
         outboxes_into(self.app, kept, batch=1000).send(str(self.house.id))
         into = InProcess(
-            Delivery(self.settings, open_tenant=self.app.extensions["open_tenant"]).receive
+            Delivery(self.settings, open_tenant=self.app.extensions["open_tenant"]).receive_all
         )
         for _ in range(times):
             into.publish(kept.messages)

@@ -93,6 +93,7 @@ def test_what_is_held_goes_on_while_vault_is_sealed(
     sealable.root().sys.seal()
     try:
         assert readiness(process) == (200, "degraded", "away")
+        assert process.test_client().get("/health").status_code == 200
         # Also over connections that are made only now, and for people who sign in now.
         process.extensions["tenancy"].pool.close_tenant(acme.database)
         assert there.again().get(acme.documents).get_json()["items"]

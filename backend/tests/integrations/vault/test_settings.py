@@ -135,7 +135,9 @@ def test_a_sealed_vault(
     give(environment, sealable_room.changes())
     sealable.root().sys.seal()
     try:
-        assert "is away: Vault is sealed" in faults()
+        for name in ("testing", "production"):
+            environment.setenv("ENVIRONMENT", name)
+            assert "is away: Vault is sealed" in faults()
     finally:
         sealable.unseal()
 

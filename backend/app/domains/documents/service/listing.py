@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from app.core.dumping import Uniform
 from app.core.pages import Cursors, Page
 from app.domains.documents.queries import listing
 from app.domains.documents.service.names import checked_tags
@@ -42,8 +43,12 @@ def list_documents(
     rows = listing.page(
         session, sort=sort, descending=descending, after=after, limit=limit + 1, filters=filters
     )
-    items = [dict(zip(listing.NAMES, row, strict=False)) for row in rows[:limit]]
-    return Page(items, _next(cursors, rows, limit, query))
+    items = Uniform(map(listing.shown, rows[:limit]))
+    if len(rows) <= limit:
+        return Page(items, None)
+    value, document_id = listing.place(rows[limit - 1], sort)
+    ended = [value.isoformat() if isinstance(value, datetime) else value, document_id.hex]
+    return Page(items, cursors.dump_position(ended, query=query))
 
 
 def _types(content_type: str | None) -> dict[str, str]:
@@ -53,17 +58,6 @@ def _types(content_type: str | None) -> dict[str, str]:
     if subtype != "*":
         return {"content_type": content_type.lower()}
     return {"content_family": family.replace("_", r"\_") + "/%"}
-
-
-def _next(
-    cursors: Cursors, rows: Sequence[tuple[Any, ...]], limit: int, query: object
-) -> str | None:
-    if len(rows) <= limit:
-        return None
-    document_id, *_, value = rows[limit - 1]
-    if isinstance(value, datetime):
-        value = value.isoformat()
-    return cursors.dump_position([value, document_id.hex], query=query)
 
 
 def _position(sort: str, values: list[Any]) -> tuple[Any, UUID]:

@@ -3,12 +3,15 @@
 A handler's effect and the note that it has had the event are one transaction. An event that it
 fails at is parked in a table, and so are the later ones of its key, for this handler alone; from
 there each is tried again, with pauses that double, until it is a dead letter.
+
+Where nothing fails, all handlers of all events of a key that came together share one transaction
+in each database. Where something does, nothing was done, and each is handled by itself.
 """
 
 import logging
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +20,7 @@ from sqlalchemy import func
 
 from app.core import ids, tracing
 from app.core.cloudevents import CloudEvent, Undecodable
-from app.core.consumers import CONSUMERS, Consumer, consumers_of
+from app.core.consumers import CONSUMERS, Consumer, Plane, consumers_of
 from app.core.db import PlaneSession, main_session, platform_session
 from app.core.events import Origin, originating
 from app.core.logs import log_context
@@ -44,6 +47,24 @@ class Delivery:
     def __init__(self, settings: Settings, *, open_tenant: TenantOpener) -> None:
         self._settings = settings
         self._open_tenant = open_tenant
+
+    def receive_all(self, messages: Sequence[Message]) -> None:
+        """`receive` for many: in their order, as far as they are of the same key.
+
+        Raises:
+            SQLAlchemyError: as `receive`; some of them may be handled.
+        """
+        by_key: dict[str, list[Message]] = {}
+        for message in messages:
+            by_key.setdefault(message.key, []).append(message)
+        events = {key: _events_of(own) for key, own in by_key.items()}
+        event_ids = [event.id for own in events.values() for event in own]
+        with platform_session() as session:
+            held_back = queries.keys_held_back(session, keys=by_key, event_ids=event_ids)
+        for key, own in by_key.items():
+            if key in held_back or not self._handled_together(events[key]):
+                for message in own:
+                    self.receive(message)
 
     def receive(self, message: Message) -> None:
         """Once it returns, the message is handled, parked, or a dead letter.
@@ -78,21 +99,32 @@ class Delivery:
                 break
         return tried
 
+    def _handled_together(self, events: Sequence[CloudEvent]) -> bool:
+        """Whether each was handled, by one transaction in each database.
+
+        What the first has done stays where the second fails: it has its notes.
+        """
+        try:
+            for place, pairs in _by_place(events).items():
+                with self._open(*place) as session:
+                    _claim_all(session, pairs)
+                    for consumer, event in pairs:
+                        with _handling(consumer, event):
+                            consumer.handle(session, event)
+                            session.flush()  # whatever is refused is this handler's
+        except Exception as error:  # noqa: BLE001  # by itself, each tells what is wrong with it
+            logger.info(
+                "not handled together; now one by one",
+                extra={"events": len(events), "reason": type(error).__name__},
+            )
+            return False
+        return bool(events)
+
     def _attempt(self, consumer: Consumer, event: CloudEvent) -> Exception | None:
         """What the handler raised."""
-        origin = Origin(on_behalf_of=event.actorid, task=consumer.name)
-        with (
-            log_context(consumer=consumer.name, event=event.id),
-            originating(origin),
-            tracing.span(
-                f"handle {consumer.name}",
-                kind="consumer",
-                parent=event.traceparent,
-                attributes={"messaging.system": "kafka", "tenantry.event": event.type},
-            ) as span,
-        ):
+        with _handling(consumer, event) as span:
             try:
-                with self._open(consumer, event) as session:
+                with self._open(consumer.plane, event.tenantid) as session:
                     if queries.claim(session, consumer=consumer.name, event_id=event.id):
                         consumer.handle(session, event)
             except (TenantClosed, TenantGone) as error:
@@ -103,12 +135,12 @@ class Delivery:
                 return error
         return None
 
-    def _open(self, consumer: Consumer, event: CloudEvent) -> AbstractContextManager[PlaneSession]:
-        if consumer.plane == "main":
-            return main_session(tenant_id=event.tenantid)
-        if event.tenantid is None:
+    def _open(self, plane: Plane, tenant_id: UUID | None) -> AbstractContextManager[PlaneSession]:
+        if plane == "main":
+            return main_session(tenant_id=tenant_id)
+        if tenant_id is None:
             raise TenantGone("The event is of no tenant.")
-        return self._open_tenant(event.tenantid)
+        return self._open_tenant(tenant_id)
 
     # What is put aside.
 
@@ -206,6 +238,50 @@ class Delivery:
         closed = isinstance(error, TenantClosed)
         longest = _LONGEST_WAIT_FOR_TENANT if closed else _LONGEST_BACK_OFF
         return min(timedelta(seconds=doubled), longest) * random.uniform(0.5, 1)  # noqa: S311
+
+
+class _HadBefore(Exception):
+    """A handler had one of the events already, or one came twice."""
+
+
+def _events_of(messages: Sequence[Message]) -> list[CloudEvent]:
+    """None, where one of them is none."""
+    try:
+        return [CloudEvent.loads(message.value) for message in messages]
+    except Undecodable:
+        return []
+
+
+def _by_place(
+    events: Sequence[CloudEvent],
+) -> dict[tuple[Plane, UUID | None], list[tuple[Consumer, CloudEvent]]]:
+    """Who has to handle what in which database, in the order of the events."""
+    places: dict[tuple[Plane, UUID | None], list[tuple[Consumer, CloudEvent]]] = {}
+    for event in events:
+        for consumer in consumers_of(event):
+            places.setdefault((consumer.plane, event.tenantid), []).append((consumer, event))
+    return places
+
+
+def _claim_all(session: PlaneSession, pairs: Sequence[tuple[Consumer, CloudEvent]]) -> None:
+    notes = [(consumer.name, event.id) for consumer, event in pairs]
+    if queries.claim_all(session, notes) != len(notes):
+        raise _HadBefore
+
+
+@contextmanager
+def _handling(consumer: Consumer, event: CloudEvent) -> Iterator[tracing.Span]:
+    with (
+        log_context(consumer=consumer.name, event=event.id),
+        originating(Origin(on_behalf_of=event.actorid, task=consumer.name)),
+        tracing.span(
+            f"handle {consumer.name}",
+            kind="consumer",
+            parent=event.traceparent,
+            attributes={"messaging.system": "kafka", "tenantry.event": event.type},
+        ) as span,
+    ):
+        yield span
 
 
 def _coordinates(message: Message) -> dict[str, object]:

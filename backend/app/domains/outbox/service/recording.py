@@ -1,10 +1,10 @@
 """What the writer of an event does: a row beside the change, and a mark for the relay."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.core import clock, ids, tracing
@@ -17,14 +17,15 @@ MAIN: Final = "main"
 # Where a row keeps the span that it came from; no field of an event has this name.
 TRACE: Final = "traceparent"
 
-# Written out, because every write pays for them.
+# In the driver's words and handed to it as they are, because every write pays for them.
 _COLUMNS: Final = "id, type, subject, actor_id, data, recorded_at"
-_VALUES: Final = ":id, :type, :subject, :actor_id, CAST(:data AS jsonb), :recorded_at"
-_IN_TENANT: Final = text(f"INSERT INTO outbox ({_COLUMNS}) VALUES ({_VALUES})")  # noqa: S608
-_IN_MAIN: Final = text(
+_VALUES: Final = "%(id)s, %(type)s, %(subject)s, %(actor_id)s, %(data)s::jsonb, %(recorded_at)s"
+_IN_TENANT: Final = f"INSERT INTO outbox ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608
+_IN_MAIN: Final = (
     f"INSERT INTO platform_outbox ({_COLUMNS}, tenant_id, key)"  # noqa: S608
-    f" VALUES ({_VALUES}, :tenant_id, :key)"
+    f" VALUES ({_VALUES}, %(tenant_id)s, %(key)s)"
 )
+_MARKED: Final = nullcontext()
 
 
 class Recorder:
@@ -53,30 +54,31 @@ class Recorder:
         elif isinstance(session, MainSession):
             self._write_in_main(session, event, origin, row)
         else:
-            self._mark(session)
-            session.execute(_IN_TENANT, row)
+            self._write(session, _IN_TENANT, row)
 
     def _write_in_main(
         self, session: MainSession, event: Event, origin: Origin, row: dict[str, Any]
     ) -> None:
-        self._mark(session)
         tenant_id = getattr(event, "tenant_id", None) or session.tenant_id
         key = tenant_id or getattr(event, "user_id", None) or origin.person or event.target_id
-        whose = {"tenant_id": tenant_id, "key": str(key)}
-        session.execute(_IN_MAIN, row | whose)
+        self._write(session, _IN_MAIN, row | {"tenant_id": tenant_id, "key": str(key)})
 
-    def _mark(self, session: PlaneSession) -> None:
-        """Marks the lane before the commit and after it.
+    def _write(self, session: PlaneSession, statement: str, row: dict[str, Any]) -> None:
+        with self._marking(session):
+            session.connection().exec_driver_sql(statement, row)
+
+    def _marking(self, session: PlaneSession) -> AbstractContextManager[None]:
+        """Marks the lane before the commit, beside the row, and after the commit.
 
         The first is there should nobody live to set the second; the second is for a relay that took
         the first and saw nothing yet.
         """
         if session.info.setdefault("outbox_marked", False):
-            return
+            return _MARKED
         session.info["outbox_marked"] = True
         lane = lane_of(session)
-        self._marks.set(lane)
         after_commit(session, lambda: self._marks.set(lane))
+        return self._marks.setting(lane)
 
 
 def _trace() -> dict[str, str]:

@@ -86,11 +86,10 @@ class Outboxes:
 
 
 class InProcess:
-    """A `Publisher` without Kafka: the handlers are called at once, one event after another."""
+    """A `Publisher` without Kafka: the handlers are called at once."""
 
-    def __init__(self, receive: Callable[[Message], None]) -> None:
+    def __init__(self, receive: Callable[[Sequence[Message]], None]) -> None:
         self._receive = receive
 
     def publish(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            self._receive(message)
+        self._receive(messages)
