@@ -21,7 +21,8 @@ def development(
     server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Laboratory]:
     folder = tmp_path_factory.mktemp("files")
-    changes = {"environment": Environment.DEVELOPMENT, "process_count": 1, "main_pool_size": 4}
+    one = {"api_workers": 1, "process_count": 1, "main_pool_size": 4}
+    changes = {"environment": Environment.DEVELOPMENT, **one}
     with laboratory(server_urls, folder, **changes) as own:
         yield own
 
