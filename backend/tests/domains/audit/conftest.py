@@ -77,7 +77,7 @@ class Archive:
 def archive(
     server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Archive]:
-    many = {"process_count": 1, "tenant_connections_per_tenant": 20}
+    many = {"api_workers": 1, "process_count": 1, "tenant_connections_per_tenant": 20}
     folder = tmp_path_factory.mktemp("audit")
     with laboratory(server_urls, folder, **many) as lab, lab.app.app_context():
         yield Archive(lab)
