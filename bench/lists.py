@@ -258,7 +258,7 @@ def _cursor_in_the_middle(stage: Stage, house: TenantLocation, given: dict[str, 
     if row is None:
         raise LookupError("there are no documents")
     created_at, document_id = row
-    query = ["documents", house.tenant_id, given["sort"], True, {"tags": []}]
+    query = ["documents", house.tenant_id, given["sort"], True, {"tags": [], "q": None}]
     cursor: str = cursors.dump_position([created_at.isoformat(), document_id.hex], query=query)
     return cursor
 

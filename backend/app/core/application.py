@@ -11,7 +11,7 @@ from werkzeug.routing import MapAdapter
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
-_REMEMBERED_PATHS: Final = 4096
+_REMEMBERED_PATHS: Final = 512
 
 
 class NoSessions(SessionInterface):

@@ -1,5 +1,6 @@
 """What a query string means depends on nothing else: it is loaded once and kept (`core.http`)."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,11 +37,13 @@ def asked_while(work: Callable[[], object]) -> list[str]:
             if called.__module__ in _WORLD or name.startswith(_ASKING):
                 asked.append(name)
 
+    gc.disable()  # what it closes is not the work's
     sys.setprofile(look)
     try:
         work()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return [name for name in asked if name != "setprofile"]
 
 
