@@ -79,8 +79,8 @@ def test_it_holds_from_then_on(cast: Cast, owner: Person, house: House, context:
     cast.petra.put(quota(house), json={"max_bytes": None, "max_documents": 7})
     assert send(owner, house, b"12345").status_code == 201
     changes = [
-        {"changes": {"max_bytes": [None, 4]}},
-        {"changes": {"max_bytes": [4, None], "max_documents": [None, 7]}},
+        {"changes": {"max_bytes": [None, 4]}, "by_platform": True},
+        {"changes": {"max_bytes": [4, None], "max_documents": [None, 7]}, "by_platform": True},
     ]
     assert trails(context, house) == [changes, changes], "what changed nothing is in neither"
 
@@ -107,7 +107,7 @@ def test_whatever_the_tenants_state(cast: Cast, house: House, context: Flask) ->
     limit = {"max_bytes": 0, "max_documents": 0}
     cast.petra.post(there + "/read-only")
     assert cast.petra.put(quota(house), json=NONE | {"max_bytes": 9}).status_code == 200
-    assert trails(context, house)[0] == [{"changes": {"max_bytes": [None, 9]}}]
+    assert trails(context, house)[0] == [{"changes": {"max_bytes": [None, 9]}, "by_platform": True}]
     cast.petra.post(there + "/suspend")
     assert cast.petra.put(quota(house), json=limit).status_code == 200
     cast.petra.post(there + "/resume")
