@@ -16,16 +16,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 import anchor
-from app.core import ids, tokens
+import logins
+from app.core import ids
 from app.core.db import main_session
 from app.domains.documents.service import listing
-from app.domains.identity.models import User
-from app.domains.identity.service import sessions, users
+from app.domains.identity.service import users
 from app.domains.tenants.service import directory, lifecycle
-from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation
 from effort import family_seconds
 from embedded.application import Application
@@ -122,9 +120,9 @@ class Turn:
 def _served(stage: Stage, house: TenantLocation, owner: UUID) -> Iterator[dict[Api, int]]:
     """The three APIs, and the main process of each."""
     path = f"/api/tenants/{house.tenant_id}/documents"
-    asked = _request(path, f"Authorization: Bearer {_token(stage, owner)}\r\n")
+    asked = _request(path, f"Authorization: Bearer {logins.token(stage, owner)}\r\n")
     environment = stage.environment | {
-        "BARE_CONNINFO": _conninfo(stage, house),
+        "BARE_CONNINFO": logins.conninfo(stage, house),
         "PYTHONPATH": str(anchor.ROOT / "bench"),
     }
     product, unlimited, bare = (
@@ -286,30 +284,9 @@ def _owner(stage: Stage) -> UUID:
         return alice.id
 
 
-def _token(stage: Stage, owner: UUID) -> str:
-    with main_session(user_id=owner) as session:
-        opened = sessions.open_session(
-            session,
-            stage.settings,
-            user=session.get_one(User, owner),
-            method="password",
-            address=None,
-            user_agent=None,
-        )
-    return tokens.issue(user_id=owner, session_id=opened.session_id)
-
-
 def _house(stage: Stage, owner: UUID, count: int) -> TenantLocation:
     slug = f"lists-{count}-{ids.new_id().hex[-6:]}"
     made = lifecycle.create_tenant(stage.manager, name="Lists", slug=slug, owner_id=owner)
     location = directory.TenantRegistry().locate_tenant(made.id)
     fill(stage.manager.server.owner_url(location.database), first=1, last=count, owner=owner)
     return location
-
-
-def _conninfo(stage: Stage, house: TenantLocation) -> str:
-    """The tenant's own login, with libpq's own derivation of its keys: once per connection."""
-    sealed = stage.secrets.open(house.sealed_credentials, context=house.context)
-    with stage.manager.tenant_reads(house) as session:
-        driver: Any = session.connection().connection.driver_connection
-        return make_conninfo(driver.info.dsn, password=Credentials.loads(sealed).password)

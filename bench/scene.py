@@ -13,21 +13,19 @@ from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import jwt
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 import anchor
-from app.core import ids, tokens
+import logins
+from app.core import ids
 from app.core.db import main_session, sqlalchemy_url
-from app.domains.identity.models import User
-from app.domains.identity.service import sessions, users
+from app.domains.identity.service import users
 from app.domains.tenants.service import directory, lifecycle
-from app.tenancy.credentials import Credentials
 from app.tenancy.locations import TenantLocation
 from embedded.application import Application
 from embedded.ports import LOOPBACK, free_port
@@ -68,7 +66,9 @@ def _house(stage: Stage, number: int) -> House:
     with psycopg.connect(url) as connection:
         rows = connection.execute("SELECT id FROM documents ORDER BY id LIMIT 10").fetchall()
     some = [row[0] for row in rows]
-    return House(location, owner, _token(stage, owner), some, _conninfo(stage, location))
+    return House(
+        location, owner, logins.token(stage, owner), some, logins.conninfo(stage, location)
+    )
 
 
 def _person(stage: Stage, number: int) -> UUID:
@@ -82,26 +82,6 @@ def _person(stage: Stage, number: int) -> UUID:
             verified=True,
         )
         return person.id
-
-
-def _token(stage: Stage, owner: UUID) -> str:
-    with main_session(user_id=owner) as session:
-        opened = sessions.open_session(
-            session,
-            stage.settings,
-            user=session.get_one(User, owner),
-            method="password",
-            address=None,
-            user_agent=None,
-        )
-    return tokens.issue(user_id=owner, session_id=opened.session_id)
-
-
-def _conninfo(stage: Stage, location: TenantLocation) -> str:
-    sealed = stage.secrets.open(location.sealed_credentials, context=location.context)
-    with stage.manager.tenant_reads(location) as session:
-        driver: Any = session.connection().connection.driver_connection
-        return make_conninfo(driver.info.dsn, password=Credentials.loads(sealed).password)
 
 
 # Whom they ask. Each runs in gunicorn, two processes of four threads.
